@@ -1,0 +1,67 @@
+"""Defaults that every recipe starts from, each with what it does.
+
+Take a copy of `get_config`, then assign whole sections: an assigned section
+replaces the default, so no key of the old one survives.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+  """All keys that `experiment.build` knows."""
+  config = ConfigDict()
+
+  # Which data: mmjax/data/<name>.py: make(split, **the other keys).
+  config.data = ConfigDict(dict(name='digits'))
+  # Share of entries (examples x modalities) made missing, per split.
+  config.missing = ConfigDict(dict(train=0.0, validation=0.0, test=0.0, seed=0))
+
+  # One section per modality: mmjax/models/<name>.py: make(...); a modality
+  # without one gets an encoder that fits the shape of its examples.
+  config.encoders = ConfigDict()
+  config.width = 64  # of the features, unless an encoder says otherwise
+  config.dtype = 'float32'  # of products; 'bfloat16' pays on accelerators only
+  # How modalities meet: mmjax/models/fusion/<name>.py.
+  config.head = ConfigDict(dict(name='shared'))
+  # What is done in a step: mmjax/methods/<name>.py.
+  config.method = ConfigDict(dict(name='mla'))
+  # (phase of the method, epochs) or (phase, amount, 'steps'), in order; their
+  # sum is the length of training.
+  config.phases = (('lap', 30),)
+
+  # mmjax/optim.py; a schedule multiplies the lr of the optimizer.
+  config.optim = ConfigDict(
+    dict(name='sgd', lr=1e-2, momentum=0.9, weight_decay=1e-4)
+  )
+  config.schedule = ConfigDict(dict(name='cosine', warmup_epochs=1.0))
+  config.batch_size = 64
+  # Per modality, in the step: mmjax/data/augment.py.
+  config.augment = ConfigDict()
+
+  # Questions asked of the trained model: mmjax/evals/<name>.py.
+  config.evals = ConfigDict(dict(classification={}, subsets={}, gap={}))
+  config.eval_batch_size = 256
+
+  config.seed = 0  # of the first model: weights, dropout, augmentation
+  config.order_seed = 0  # of the order of the examples, the same for all models
+  config.num_seeds = 1  # models, with seeds seed, seed + 1, ...
+  config.seeds_how = 'auto'  # 'loop', 'vmap'; auto: vmap on accelerators
+
+  # Devices: a batch is split over `data` (-1: all), models over `seed`.
+  config.mesh = ConfigDict(dict(data=-1, seed=1))
+  config.shard_state = False  # split parameters over `data` too
+
+  # Threads that read batches, and how many batches they hold ready.
+  config.reader = ConfigDict(dict(threads=1, ahead=4))
+
+  config.run = ConfigDict(
+    dict(
+      log_steps=20,
+      eval_epochs=1.0,  # validation, on the first of config.evals; 0: never
+      checkpoint_epochs=5.0,
+      keep=2,  # newest checkpoints, besides the best
+      select='latest',  # or 'best': the model that the final numbers are of
+      watch='classification/joint/accuracy',  # higher is better, on validation
+    )
+  )
+  return config

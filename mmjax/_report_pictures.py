@@ -1,0 +1,216 @@
+"""Pictures of a run: learning curves, confusion, calibration, features."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mmjax import _report_html as html
+from mmjax._report_canvas import (
+  DASHES,
+  INK,
+  MUTED,
+  PAPER,
+  WIDTH,
+  grid,
+  picture,
+  shown,
+  weight,
+)
+
+Series = tuple[np.ndarray, np.ndarray, np.ndarray]  # epoch, mean, std
+
+
+def curves(
+  panels: Sequence[tuple[str, Mapping[str, Series], bool]],
+  shades: Mapping[str, str],
+  name: str,
+) -> str:
+  """Draws lines with their spread over seeds, labelled where they end.
+
+  Args:
+    panels: (title, the series by name, whether to show percent), two a row.
+    shades: the colour of each series.
+    name: what the picture shows, for screen readers.
+  """
+  columns = min(2, len(panels))
+  height = 3.1 * math.ceil(len(panels) / columns)
+  with picture(WIDTH * columns / 2, height, name) as made:
+    for axes, (title, lines, percent) in zip(
+      grid(made.figure, len(panels), columns), panels
+    ):
+      scale = 100 if percent else 1
+      lines = {
+        name: (x, scale * mean, scale * std)
+        for name, (x, mean, std) in lines.items()
+        if np.isfinite(mean).any()
+      }
+      _lines(axes, lines, shades)
+      if not percent:
+        _from_zero(axes, lines)
+      _end_labels(axes, lines, shades, 1 if percent else 2)
+      axes.set_title(f'{title}, %' if percent else title)
+      axes.set_xlabel('epoch')
+  return made.svg
+
+
+def _lines(axes, lines, shades):
+  for name, (x, mean, std) in lines.items():
+    color, bold = html.color(shades[name]), shades[name] == 'ink'
+    axes.plot(x, mean, color=color, lw=2.2 if bold else 1.6, zorder=2 + bold)
+    if np.any(std > 0):
+      band = mean - std, mean + std
+      axes.fill_between(x, *band, color=color, alpha=0.15, lw=0)
+  axes.margins(x=0.01)
+
+
+def _from_zero(axes, lines):
+  """One diverged step must not flatten the rest."""
+  every = np.concatenate([mean for _, mean, _ in lines.values()] or [[1.0]])
+  top = np.percentile(every[np.isfinite(every)], 99.5)
+  axes.set_ylim(0, 1.08 * top if top > 0 else 1)
+
+
+def _end_labels(axes, lines, shades, digits):
+  low, high = axes.get_ylim()
+  last = {
+    name: (x[-1], np.clip(mean[np.isfinite(mean)][-1], low, high))
+    for name, (x, mean, _) in lines.items()
+  }
+  right = max((x for x, _ in last.values()), default=0)
+  places = _apart([y for _, y in last.values()], (high - low) * 0.065)
+  for (name, (_, y)), place in zip(last.items(), places):
+    axes.annotate(
+      f'{shown(name)}  {y:.{digits}f}',
+      (right, place),
+      (6, 0),
+      textcoords='offset points',
+      va='center',
+      color=html.color(shades[name]),
+      weight=weight(shades[name]),
+      annotation_clip=False,
+    )
+
+
+def _apart(values: Sequence[float], gap: float) -> np.ndarray:
+  """Moves labels apart to at least `gap`, keeping order and centre."""
+  ys = np.asarray(values, float)
+  order = np.argsort(ys, kind='stable')
+  placed = ys[order]
+  for _ in range(100):
+    push = np.maximum(gap - np.diff(placed), 0) / 2
+    placed[:-1] -= push
+    placed[1:] += push
+  return placed[np.argsort(order)]
+
+
+def confusion(
+  counts: Mapping[str, np.ndarray],
+  class_names: Sequence[str],
+  shades: Mapping[str, str],
+) -> str:
+  """Draws one matrix per name: a row is a true class and sums to 100."""
+  columns = 2 if len(counts) == 4 else min(3, len(counts))
+  height = 3.75 * math.ceil(len(counts) / columns)
+  with picture(WIDTH * columns / 3, height, 'Confusion matrices') as made:
+    for axes, (name, count_CC) in zip(
+      grid(made.figure, len(counts), columns), counts.items()
+    ):
+      rate_CC = count_CC / np.maximum(count_CC.sum(1, keepdims=True), 1)
+      _matrix(axes, rate_CC, shades[name])
+      _class_ticks(axes, class_names)
+      axes.set_title(shown(name), color=html.color(shades[name]))
+  return made.svg
+
+
+def _matrix(axes, rate_CC, shade):
+  from matplotlib.colors import to_rgb
+
+  # Ink turns over with the theme, but the pixels of an image do not.
+  color = to_rgb('#5f6a78' if shade == 'ink' else html.color(shade))
+  cell_CC4 = np.empty((*rate_CC.shape, 4))
+  cell_CC4[..., :3], cell_CC4[..., 3] = color, rate_CC**0.7
+  axes.imshow(cell_CC4, interpolation='none')
+  axes.grid(False)
+  if len(rate_CC) > 12:
+    return
+  for i, j in zip(*np.nonzero(rate_CC >= 0.005)):
+    number, tint = f'{100 * rate_CC[i, j]:.0f}', rate_CC[i, j] > 0.45
+    style = {'ha': 'center', 'va': 'center', 'size': 7}
+    axes.text(j, i, number, color='#ffffff' if tint else INK, **style)
+
+
+def _class_ticks(axes, class_names):
+  axes.set(xlabel='predicted', ylabel='true')
+  for spine in axes.spines.values():
+    spine.set_visible(False)
+  if len(class_names) > 40:
+    axes.set(xticks=[], yticks=[])
+    return
+  short = [name if len(name) <= 12 else name[:11] + '…' for name in class_names]
+  upright = all(len(name) <= 2 for name in short)
+  size, places = 7.5 if len(short) <= 20 else 5, range(len(short))
+  axes.set_xticks(places, short, size=size, rotation=0 if upright else 90)
+  axes.set_yticks(places, short, size=size)
+
+
+def calibration(
+  bins: Mapping[str, tuple],
+  errors: Mapping[str, str],
+  shades: Mapping[str, str],
+) -> str:
+  """Draws reliability diagrams: a dot per bin, as large as its share.
+
+  Args:
+    bins: `scores.Reliability` by name.
+    errors: the calibration error of each, as text.
+    shades: the colour of each.
+  """
+  columns = min(4, len(bins))
+  height = 2.85 * math.ceil(len(bins) / columns)
+  with picture(WIDTH * columns / 4, height, 'Calibration') as made:
+    panels = grid(made.figure, len(bins), columns)
+    for axes, (name, (confidence, accuracy, count)) in zip(
+      panels, bins.items()
+    ):
+      color, has = html.color(shades[name]), count > 0
+      x, y = 100 * confidence[has], 100 * accuracy[has]
+      axes.plot([0, 100], [0, 100], color=MUTED, lw=0.8, ls=DASHES)
+      axes.vlines(x, np.minimum(x, y), np.maximum(x, y), color, lw=1, alpha=0.5)
+      area = 8 + 120 * count[has] / max(count.sum(), 1)
+      axes.scatter(x, y, area, color=color, lw=0, zorder=3)
+      ticks = range(0, 101, 25)
+      axes.set(xlim=(-3, 104), ylim=(-3, 104), xticks=ticks, yticks=ticks)
+      axes.set(xlabel='confidence, %', aspect='equal')
+      axes.set_title(shown(name), color=color)
+      axes.text(1, 99, f'ECE {errors[name]}', va='top', color=MUTED)
+    panels[0].set_ylabel('accuracy, %')
+  return made.svg
+
+
+def projection(
+  points: Mapping[str, np.ndarray], shades: Mapping[str, str]
+) -> str:
+  """Draws each modality's examples [N, 2] on two axes, with their centres."""
+  with picture(WIDTH * 0.62, 4.4, 'Features of the modalities') as made:
+    axes = made.figure.subplots()
+    for name, point_N2 in points.items():
+      color = html.color(shades[name])
+      axes.scatter(*point_N2.T, 8, color=color, alpha=0.4, lw=0)
+      centre = point_N2.mean(0)
+      axes.scatter(*centre, 110, color=color, ec=PAPER, lw=1.6, zorder=4)
+      axes.annotate(
+        name,
+        centre,
+        (0, 11),
+        textcoords='offset points',
+        ha='center',
+        weight='bold',
+        color=color,
+        zorder=5,
+        bbox={'fc': PAPER, 'ec': 'none', 'alpha': 0.8, 'pad': 1.5},
+      )
+    axes.set_aspect('equal', adjustable='datalim')
+    axes.set(xlabel='first principal axis', ylabel='second principal axis')
+    axes.tick_params(labelleft=False, labelbottom=False)
+  return made.svg
