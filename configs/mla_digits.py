@@ -14,8 +14,9 @@ def get_config():
   config.data = dict(name='digits')
   config.encoders = dict(
     image=dict(name='mlp', hidden=(128,)),
-    speech=dict(name='tcn'),
+    speech=dict(name='tcn', channels=32, blocks=3),
     text=dict(name='text', vocab=27, layers=0),
   )
+  config.optim = dict(name='sgd', lr=0.1, momentum=0.9, weight_decay=1e-4)
   config.num_seeds = 3
   return config

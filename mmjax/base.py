@@ -31,7 +31,10 @@ Batch = Mapping[str, Any]
 Metrics = dict[str, Array]
 """f32[] each; names are paths: 'loss', 'loss/audio'."""
 
-RESERVED = ('label', 'index', 'mask', 'present', 'head', 'joint')
+RESERVED = (
+  *('label', 'index', 'mask', 'present'),  # keys of a batch
+  *('head', 'joint', 'subsets', 'shapley', 'gap'),  # of blocks and of results
+)
 """Names that no modality may have."""
 
 

@@ -1,24 +1,32 @@
-"""Checkpoints: written behind training's back, checksummed, checked on load.
+"""Checkpoints: written behind training's back, sealed, checked on load.
 
-A folder holds the latest ones and the best, each with the state and a JSON
-item of checksums. Orbax writes them atomically, but reads a flipped bit as if
-nothing had happened; hence checksums of our own (`ops.trees.checksum`).
+A folder holds the latest ones and the best. Orbax writes them atomically, but
+reads a flipped bit as if nothing had happened; hence two checks of our own:
+the seal, a digest of every file, made just before the commit, and a checksum
+of every array (`ops.trees.checksum`), taken on the devices before writing and
+again after reading.
 """
 
+import hashlib
+import json
+import logging
+import math
 import os
 import pathlib
 import shutil
 import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import absl.logging
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from orbax.checkpoint.checkpoint_managers import preservation_policy as keep
+from jax.experimental import multihost_utils
 
 from mmjax.ops import trees
 
-NEVER_BEST = -1e30  # orbax takes NaN for the best, and cannot write infinity
+SEAL = 'seal.json'
 
 
 class Restored(NamedTuple):
@@ -40,18 +48,18 @@ class Checkpoints:
   ):
     self.folder = pathlib.Path(folder).absolute()
     self.read_only = read_only
-    self._lost: list[int] = []
-    policy = keep.AnyPreservationPolicy(
-      [keep.LatestN(latest), keep.BestN(get_metric_fn=_score, n=1)]
-    )
+    self._writing, self._lost = -1, -1
+    self._scores: dict[int, float] = {}
+    _hush()
     options = ocp.CheckpointManagerOptions(
-      preservation_policy=policy,
-      best_fn=_score,
+      preservation_policy=_Keep(latest, self._scores),
       create=not read_only,
       read_only=read_only,
       cleanup_tmp_directories=not read_only,
+      async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
     )
     self._manager = ocp.CheckpointManager(self.folder, options=options)
+    self._scores |= {step: self._score(step) for step in self.steps()}
 
   def __enter__(self):
     return self
@@ -68,19 +76,20 @@ class Checkpoints:
     Args:
       step: greater than that of every checkpoint there is.
       state: any pytree of arrays.
-      score: higher is better; None or NaN is never the best.
+      score: higher is better; None or NaN is worse than any.
     """
     self.settle()
-    usable = score is not None and np.isfinite(score)
-    sums = {'/'.join(map(str, path)): s for path, s in checksums(state)}
+    usable = score is not None and math.isfinite(score)
+    sums = {'/'.join(path): value for path, value in checksums(state)}
+    meta = {'step': step, 'score': score if usable else None, 'checksums': sums}
+    self._writing = step
+    self._scores[step] = score if usable else -math.inf
     try:
       saved = self._manager.save(
         step,
         args=ocp.args.Composite(
-          state=ocp.args.StandardSave(state),
-          meta=ocp.args.JsonSave({'checksums': sums, 'step': step}),
+          state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta)
         ),
-        metrics={'score': float(score) if usable else NEVER_BEST},
       )
     except Exception as error:  # orbax raises bare ones
       self._fail(step, error)
@@ -90,17 +99,18 @@ class Checkpoints:
         f'Checkpoint {step} was not written: {self.folder} has '
         f'{self.steps()} already.'
       )
-    self._writing = step
 
-  def settle(self) -> bool:
-    """Waits for the writing to end; False, with a warning, if it failed."""
+  def settle(self) -> int:
+    """Waits for the writing to end; the step of the newest checkpoint, or 0.
+
+    Warns if the writing failed.
+    """
     try:
       self._manager.wait_until_finished()
       self._manager.check_for_errors()
     except Exception as error:
-      self._fail(getattr(self, '_writing', -1), error)
-      return False
-    return True
+      self._fail(self._writing, error)
+    return max(self.steps(), default=0)
 
   def steps(self) -> list[int]:
     return sorted(self._manager.all_steps())
@@ -113,39 +123,64 @@ class Checkpoints:
 
     Args:
       abstract: pytree of jax.ShapeDtypeStruct with shardings.
-      which: 'latest' or 'best'.
+      which: 'latest' or 'best', which is the latest of several equally good.
 
     Raises ValueError if there are checkpoints, but none is good.
     """
-    steps = self.steps()
-    if not steps:
-      return None
-    order = steps[::-1]
-    if which == 'best' and (best := self._manager.best_step()) in steps:
-      order = [best] + [s for s in order if s != best]
-    told = []
+    order = self.steps()[::-1]
+    if which == 'best':
+      order.sort(key=lambda step: -self._scores[step])
+    told = {}
     for step in order:
-      try:
-        state = self._read(step, abstract)
-      except Exception as error:  # damage shows in a dozen exception types
-        reason = str(error).strip().splitlines()[0][:300]
-        told.append(f'checkpoint {step}: {type(error).__name__}: {reason}')
-        continue
-      for line, bad in zip(told, order):
-        place = '' if self.read_only else f' Moved to {self._set_aside(bad)}.'
-        warnings.warn(
-          f'{line}{place} Going on from checkpoint {step}.', stacklevel=2
-        )
-      return Restored(step, state)
+      state, fault = self._attempt(step, abstract)
+      if not fault:
+        for bad, why in told.items():
+          self._set_aside(bad, why, step)
+        return Restored(step, state)
+      told[step] = fault
+    if not told:
+      return None
     raise ValueError(
-      f'No checkpoint in {self.folder} can be restored into this model:\n  '
-      + '\n  '.join(told)
-      + '\nStart again in another --workdir; nothing here was changed.'
+      f'No checkpoint in {self.folder} can be restored into this model:\n'
+      + ''.join(f'  checkpoint {step}: {why}\n' for step, why in told.items())
+      + 'Start again in another --workdir; nothing here was changed.'
     )
 
   def close(self) -> None:
     self.settle()
     self._manager.close()
+
+  def _seal(self) -> None:
+    """Notes the digest of every file; called just before the commit."""
+    (folder,) = self.folder.glob(f'{self._writing}.orbax-checkpoint-tmp*')
+    # What lies beside the items, orbax writes once more at the commit.
+    files = sorted(path for path in folder.glob('*/**/*') if path.is_file())
+    digests = {str(path.relative_to(folder)): _digest(path) for path in files}
+    (folder / SEAL).write_text(json.dumps(digests), 'utf8')
+
+  def _score(self, step: int) -> float:
+    """Of a checkpoint on disk; one that cannot be read is looked at first."""
+    try:
+      path = self.folder / str(step) / 'meta' / 'metadata'
+      score = json.loads(path.read_text('utf8'))['score']
+      return -math.inf if score is None else float(score)
+    except (OSError, ValueError, KeyError, TypeError):
+      return math.inf
+
+  def _attempt(self, step: int, abstract: Any) -> tuple[Any, str]:
+    """The state of a step and '', or None and what is wrong with it.
+
+    Several processes come to the same conclusion.
+    """
+    state, fault = None, broken(self.folder / str(step))
+    if not anywhere(bool(fault)):
+      try:
+        state = self._read(step, abstract)
+      except Exception as error:  # misfits show in a dozen exception types
+        fault = _short(error)
+    if anywhere(bool(fault)):
+      return None, fault or 'another process cannot read it'
+    return state, ''
 
   def _read(self, step: int, abstract: Any) -> Any:
     item = self._manager.restore(
@@ -156,41 +191,84 @@ class Checkpoints:
     )
     want = item.meta['checksums']
     for path, value in checksums(item.state):
-      name = '/'.join(map(str, path))
-      if want.get(name) != value:
-        raise ValueError(f'{name} has another checksum than when it was saved')
+      if want.get('/'.join(path)) != value:
+        raise ValueError(
+          f'{"/".join(path)} has another checksum than when it was saved'
+        )
     return item.state
 
-  def _set_aside(self, step: int) -> pathlib.Path:
-    target = self.folder.with_name(f'{self.folder.name}_damaged')
-    if jax.process_index() == 0:
-      target.mkdir(exist_ok=True)
-      shutil.rmtree(target / str(step), ignore_errors=True)
-      (self.folder / str(step)).rename(target / str(step))
-    if jax.process_count() > 1:
-      from jax.experimental import multihost_utils
-
-      multihost_utils.sync_global_devices(f'set aside {step}')
-    self._manager.reload()
-    return target / str(step)
+  def _set_aside(self, bad: int, why: str, good: int) -> None:
+    target, moved = self.folder.with_name(f'{self.folder.name}_damaged'), ''
+    if not self.read_only:
+      moved = f' It was moved to {target / str(bad)}.'
+      if jax.process_index() == 0:
+        target.mkdir(exist_ok=True)
+        shutil.rmtree(target / str(bad), ignore_errors=True)
+        (self.folder / str(bad)).rename(target / str(bad))
+      if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(f'set aside {bad}')
+      self._manager.reload()
+    warnings.warn(
+      f'Checkpoint {bad} is damaged: {why}.{moved} Going on from checkpoint '
+      f'{good}.',
+      stacklevel=3,
+    )
 
   def _fail(self, step: int, error: Exception) -> None:
-    if self._lost and self._lost[-1] == step:
+    if step == self._lost:  # every later call raises it again
       return
-    self._lost.append(step)
-    reason = str(error).strip().splitlines()[0][:300] if str(error) else ''
+    self._lost = step
+    if jax.process_index() == 0:
+      for left in self.folder.glob(f'{step}.orbax-checkpoint-tmp*'):
+        shutil.rmtree(left, ignore_errors=True)
+    self._manager.reload()
     free = shutil.disk_usage(self.folder).free / 1e6
     warnings.warn(
-      f'Checkpoint {step} could not be written ({type(error).__name__}: '
-      f'{reason}; {free:.0f} MB are free in {self.folder}). Training goes on; '
-      f'good checkpoints: {self.steps()}. Free some space: the next one is '
-      'tried as planned.',
+      f'Checkpoint {step} could not be written ({_short(error)}; {free:.1f} MB '
+      f'are free in {self.folder}). Training goes on; good checkpoints: '
+      f'{self.steps()}. Free some space: the next one is tried as planned.',
       stacklevel=3,
     )
 
 
-def _score(metrics: dict[str, float]) -> float:
-  return metrics['score']
+class _Keep:
+  """The latest, and the best of all: orbax asks before it removes any."""
+
+  def __init__(self, latest: int, scores: dict[int, float]):
+    self.latest, self.scores = latest, scores
+
+  def should_preserve(self, checkpoints: Sequence, *, context) -> list[bool]:  # noqa: ARG002
+    steps = [checkpoint.step for checkpoint in checkpoints]
+    scores = [self.scores.get(step, -math.inf) for step in steps]
+    known = [-math.inf if score == math.inf else score for score in scores]
+    best = max(zip(known, steps), default=(0, 0))[1]
+    return [step == best or step in steps[-self.latest :] for step in steps]
+
+
+def broken(folder: pathlib.Path) -> str:
+  """What differs from the seal of a checkpoint, '' if nothing does."""
+  try:
+    digests = json.loads((folder / SEAL).read_text('utf8'))
+    for name, want in digests.items():
+      if _digest(folder / name) != want:
+        return f'{name} does not hold what was written'
+  except OSError as error:
+    return str(error)
+  except (ValueError, AttributeError) as error:
+    return f'{SEAL} cannot be read ({error})'
+  return ''
+
+
+def _short(error: Exception) -> str:
+  """Type, beginning and end: the cause of a full disk stands last."""
+  text = (str(error).strip().splitlines() or [''])[0]
+  text = text if len(text) < 300 else f'{text[:120]} ... {text[-160:]}'
+  return f'{type(error).__name__}: {text}'
+
+
+def _digest(path: pathlib.Path) -> str:
+  with open(path, 'rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 @jax.jit
@@ -206,3 +284,22 @@ def checksums(state: Any) -> list[tuple[tuple[str, ...], int]]:
     (tuple(jax.tree_util.keystr((k,), simple=True) for k in path), int(value))
     for path, value in flat
   ]
+
+
+def anywhere(flag: bool) -> bool:
+  """Whether a flag is up in any of the processes; all have to ask."""
+  if jax.process_count() == 1:
+    return flag
+  return bool(multihost_utils.process_allgather(np.array(flag)).any())
+
+
+def _hush() -> None:
+  """Keeps orbax from printing the trace of what is said here in a sentence."""
+  logger = absl.logging.get_absl_logger()
+  if not any(f is _not_orbax for f in logger.filters):
+    logger.addFilter(_not_orbax)
+
+
+def _not_orbax(record: logging.LogRecord) -> bool:
+  loud = absl.logging.get_verbosity() >= absl.logging.INFO
+  return loud or f'{os.sep}orbax{os.sep}' not in record.pathname

@@ -19,8 +19,14 @@ PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 PLACES = ('mesh', 'reader', 'seeds_how')
 
 
-def claim(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
+def claim(
+  workdir: pathlib.Path,
+  config: Mapping[str, Any],
+  facts: Mapping[str, Any] | None = None,
+) -> None:
   """Writes config.json into a new folder, or checks that it is the same run.
+
+  `facts` about the data stand beside the config there.
 
   Raises ValueError if the folder holds a run of another config, with the
   difference, or files that are no run.
@@ -43,7 +49,7 @@ def claim(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
         f'{", ".join(names[:5])}). Take another --workdir.'
       )
   workdir.mkdir(parents=True, exist_ok=True)
-  write_json(path, {'config': config, **provenance()})
+  write_json(path, {'config': config, **(facts or {}), **provenance()})
 
 
 def read_config(workdir: pathlib.Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import rich.box
 import rich.console
 import rich.progress
 import rich.table
@@ -19,6 +20,7 @@ from mmjax import _log_files as files
 
 QUIET_SECONDS = 10  # between progress lines where there is no terminal
 SPEED_SECONDS = 30  # over which the speed is measured
+BURST_SECONDS = 0.1  # within which calls count as one
 MEASURES = {
   'accuracy': 'accuracy',
   'macro_f1': 'macro F1',
@@ -98,9 +100,7 @@ class Logger:
     if not self.enabled:
       return
     now, self._phase = time.monotonic(), phase or self._phase
-    self._clock.append((now, step))
-    while len(self._clock) > 2 and now - self._clock[0][0] > SPEED_SECONDS:
-      self._clock.popleft()
+    self._tick(now, step)
     if self._console.is_terminal:
       if self._bar is None:
         self._bar = _bar(self._console, self.total_steps, step)
@@ -159,6 +159,14 @@ class Logger:
         stacklevel=4,
       )
 
+  def _tick(self, now, step):
+    # Metrics may come several steps at once, which is no speed.
+    if self._clock and now - self._clock[-1][0] < BURST_SECONDS:
+      now = self._clock.pop()[0]
+    self._clock.append((now, step))
+    while len(self._clock) > 2 and now - self._clock[0][0] > SPEED_SECONDS:
+      self._clock.popleft()
+
   def _status(self, step, loss):
     parts = [self._phase] if self._phase else []
     epochs = self.total_steps / self.steps_per_epoch
@@ -180,17 +188,18 @@ def table(results: Mapping[str, Any], split: str = 'test') -> rich.table.Table:
   rows = [(name, cells) for name, cells in found.items() if is_modality(name)]
   rows += [('fused', found['joint'])] if 'joint' in found else []
   columns = [m for m in MEASURES if any(m in cells for _, cells in rows)]
-  made = rich.table.Table(title=f'{split}, in percent')
+  made = rich.table.Table(  # fits 80 columns with all measures
+    title=f'{split}, in percent',
+    box=rich.box.SIMPLE_HEAD,
+    padding=(0, 1, 0, 0),
+    pad_edge=False,
+  )
   made.add_column('')
   for measure in columns:
-    made.add_column(MEASURES[measure], justify='right')
-  shapley = found.get('shapley', {})
-  if shapley:
-    made.add_column('Shapley', justify='right')
+    made.add_column(MEASURES[measure], justify='right', no_wrap=True)
   for name, cells in rows:
-    texts = [spread(cells.get(m)) for m in columns]
-    texts += [spread(shapley.get(name))] if shapley else []
     style = 'bold' if name == 'fused' else None
+    texts = [spread(cells.get(measure)) for measure in columns]
     made.add_row(rich.text.Text(name), *texts, style=style)
   return made
 

@@ -28,7 +28,7 @@ flags.DEFINE_enum(
 flags.DEFINE_string(
   'workdir', None, 'Run folder; default runs/<recipe>-<date and time>.'
 )
-flags.DEFINE_string('raw_dir', None, 'Raw files, for --mode=prepare.')
+flags.DEFINE_string('raw_dir', None, 'Folder of raw files, to prepare.')
 flags.DEFINE_integer(
   'workers', None, 'Processes of --mode=prepare; default one per core.'
 )
@@ -125,8 +125,6 @@ def _prepare():
   module = importlib.import_module(f'mmjax.data.{name}')
   if not hasattr(module, 'prepare'):
     raise ValueError(f'config.data.name={name!r} needs no preparation.')
-  if not FLAGS.raw_dir:
-    raise ValueError('--mode=prepare needs --raw_dir, the folder of raw files.')
   asked = dict(
     workers=FLAGS.workers,
     on_corrupt=FLAGS.on_corrupt,

@@ -129,10 +129,9 @@ def _loop(init, mesh, root, shard_state) -> Seeds:
 
 def _vmap(init, mesh, root, shard_state) -> Seeds:
   single = jax.eval_shape(init, root[0])
-  # One clock for all: a batched one would run every branch of a switch.
-  axes = jax.tree.map(
-    lambda x: None if x.ndim == 0 and x.dtype == jnp.int32 else 0, single
-  )
+  # One clock for all. Other counters may differ from model to model: where a
+  # schedule is drawn, each model's modalities have had turns of their own.
+  axes = jax.tree.map(lambda _: 0, single).replace(step=None)
   lead = len(root)
   stacked = jax.tree.map(
     lambda x, a: (

@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import signal
+import warnings
 from typing import Any
 
 import jax
@@ -35,13 +36,21 @@ def run(exp: Experiment, workdir: str | os.PathLike) -> dict[str, Any]:
     Stopped: SIGTERM or Ctrl-C; everything is saved.
   """
   path, first = pathlib.Path(workdir), jax.process_index() == 0
-  if first:
-    folder.claim(path, exp.config)
   total, per_epoch = exp.plan[-1].stop, exp.kit.steps_per_epoch
-  logger = log.Logger(path, total, per_epoch, exp.batch_size, enabled=first)
-  lock = folder.locked(path) if first else contextlib.nullcontext()
-  checkpoints = Checkpoints(path / 'checkpoints', exp.run.keep)
-  with lock, logger, checkpoints, _Stop() as stop:
+  with contextlib.ExitStack() as stack:
+    if first:
+      stack.enter_context(folder.locked(path))
+      facts = {
+        m: list(getattr(exp.kit, m)) for m in ('modalities', 'class_names')
+      }
+      folder.claim(path, exp.config, facts)
+    logger = stack.enter_context(
+      log.Logger(path, total, per_epoch, exp.batch_size, enabled=first)
+    )
+    checkpoints = stack.enter_context(
+      Checkpoints(path / 'checkpoints', exp.run.keep)
+    )
+    stop = stack.enter_context(_Stop())
     states = _begin(exp, checkpoints, logger)
     states = _train(exp, states, checkpoints, logger, stop)
     return finish(exp, states, path, checkpoints, logger)
@@ -157,9 +166,16 @@ def finish(exp, states, path: pathlib.Path, checkpoints, logger) -> dict:
   checkpoints.settle()
   if jax.process_index() == 0:
     folder.write_json(path / folder.RESULTS, results)
-    written = report.write(path)
     logger.message(log.table(results, list(results)[-1]))
-    logger.message(f'Results: {path / folder.RESULTS}, report: {written}')
+    logger.message(f'Results: {path / folder.RESULTS}')
+    try:
+      logger.message(f'Report: {report.write(path)}')
+    except OSError as error:  # the numbers are safe, and outlive a full disk
+      warnings.warn(
+        f'The report could not be written ({error}). When that is mended: '
+        f'python -m mmjax.report {path}',
+        stacklevel=2,
+      )
   return results
 
 

@@ -1,5 +1,7 @@
 """Augmentation: what it does to pictures and to sound, and on what it hangs."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -14,7 +16,7 @@ from mmjax import base
 from mmjax.data import _crops, augment
 
 
-def batch_of(count=8, shape=(3, 20, 24, 3), seed=0):
+def batch_of(count=8, shape=(2, 20, 24, 3), seed=0):
   rng = np.random.default_rng(seed)
   return {
     'visual': rng.integers(0, 256, (count, *shape), dtype=np.uint8),
@@ -71,7 +73,7 @@ def test_train_without_freedom_is_eval():
   batch = batch_of(shape=(24, 24, 3))
   transform = both(**fixed)
   chex.assert_trees_all_close(
-    transform.train(jax.random.key(3), batch)['visual'],
+    jax.jit(transform.train)(jax.random.key(3), batch)['visual'],
     transform.eval(batch)['visual'],
     atol=1e-5,
   )
@@ -81,18 +83,22 @@ def test_flip_mirrors():
   fixed = dict(scale=(1.0, 1.0), ratio=(1.0, 1.0))
   batch = batch_of(shape=(16, 16, 3))
   key = jax.random.key(0)
-  still = both(**fixed, flip=0.0).train(key, batch)['visual']
-  turned = both(**fixed, flip=1.0).train(key, batch)['visual']
+  still = jax.jit(both(**fixed, flip=0.0).train)(key, batch)['visual']
+  turned = jax.jit(both(**fixed, flip=1.0).train)(key, batch)['visual']
   np.testing.assert_allclose(turned, still[:, :, ::-1], atol=1e-5)
 
 
+@functools.cache
+def draw_boxes(h, w, scale, ratio):
+  return jax.jit(jax.vmap(lambda u_N: _crops.box(u_N, (h, w), scale, ratio)))
+
+
 @settings(deadline=None, max_examples=15)
-@given(st.integers(0, 2**30), st.integers(8, 40), st.integers(8, 40))
-def test_boxes_lie_inside_with_the_area_and_ratio_asked_for(seed, h, w):
-  scale, ratio = (0.2, 0.6), (0.75, 1.5)
-  boxes = jax.vmap(lambda k: _crops.box(k, (h, w), scale, ratio))(
-    jax.random.split(jax.random.key(seed), 32)
-  )
+@given(st.integers(0, 2**30), st.sampled_from([(24, 24), (20, 28), (40, 9)]))
+def test_boxes_lie_inside_with_the_area_and_ratio_asked_for(seed, shape):
+  (h, w), scale, ratio = shape, (0.2, 0.6), (0.75, 1.5)
+  u_BN = np.random.default_rng(seed).random((64, _crops.DRAWS), np.float32)
+  boxes = draw_boxes(h, w, scale, ratio)(u_BN)
   top, left, height, width = np.asarray(boxes).T
   assert (top >= 0).all() and (left >= 0).all()
   assert (top + height <= h).all() and (left + width <= w).all()
@@ -107,16 +113,25 @@ def test_boxes_lie_inside_with_the_area_and_ratio_asked_for(seed, h, w):
 
 def test_box_falls_back_to_the_centre():
   # No crop of the whole area of a 4:1 picture has a ratio near 1.
-  box = _crops.box(jax.random.key(0), (10, 40), (1.0, 1.0), (0.9, 1.1))
+  u_N = jnp.full(_crops.DRAWS, 0.5)
+  box = _crops.box(u_N, (10, 40), (1.0, 1.0), (0.9, 1.1))
   np.testing.assert_array_equal(box, [0, 14, 10, 11])
 
 
 def test_boxes_reach_everywhere():
-  boxes = jax.vmap(lambda k: _crops.box(k, (9, 9), (0.1, 0.1), (1.0, 1.0)))(
-    jax.random.split(jax.random.key(0), 500)
-  )
+  u_BN = np.random.default_rng(0).random((500, _crops.DRAWS), np.float32)
+  boxes = draw_boxes(9, 9, (0.1, 0.1), (1.0, 1.0))(u_BN)
   assert set(np.asarray(boxes)[:, 0]) == set(range(7))
   np.testing.assert_array_equal(boxes[:, 2:], 3)
+
+
+def test_whole_numbers_stay_below_the_bound():
+  almost_one = np.nextafter(np.float32(1), np.float32(0))
+  for bound in (1, 3, 7, 100, 1000):
+    assert _crops.below(almost_one, bound) == bound - 1
+  u = np.random.default_rng(0).random(3000, np.float32)
+  counts = np.bincount(np.asarray(_crops.below(u, 3.0)).astype(int))
+  np.testing.assert_allclose(counts, 1000, atol=100)
 
 
 def test_cut_of_whole_pixels_is_a_slice():
@@ -140,25 +155,26 @@ def test_frames_are_cropped_each_for_itself_unless_told():
   batch = {'visual': np.repeat(frame, 3, 1), 'index': np.arange(2)}
   section = dict(name='image', size=8)
   key = jax.random.key(0)
-  apart = augment.make({'visual': section}).train(key, batch)['visual']
+  train = jax.jit(augment.make({'visual': section}).train)
+  apart = train(key, batch)['visual']
   assert not np.allclose(apart[:, 0], apart[:, 1])
   same = dict(section, same_crop=True)
-  alike = augment.make({'visual': same}).train(key, batch)['visual']
+  alike = jax.jit(augment.make({'visual': same}).train)(key, batch)['visual']
   np.testing.assert_allclose(alike[:, 0], alike[:, 2], atol=1e-6)
   assert not np.allclose(alike[0], alike[1])
 
 
 def test_an_example_hangs_on_its_index_not_on_its_place():
-  batch, transform = batch_of(), both()
+  batch, train = batch_of(), jax.jit(both().train)
   key = jax.random.key(7)
-  whole = transform.train(key, batch)
+  whole = train(key, batch)
   order = np.array([5, 2, 7])
-  part = transform.train(key, {k: v[order] for k, v in batch.items()})
+  part = train(key, {k: v[order] for k, v in batch.items()})
   for modality in ('visual', 'audio'):
     np.testing.assert_allclose(
       part[modality], whole[modality][order], atol=1e-5
     )
-  moved = transform.train(key, batch | {'index': batch['index'] + 1})
+  moved = train(key, batch | {'index': batch['index'] + 1})
   assert not np.allclose(moved['visual'], whole['visual'])
 
 
@@ -166,7 +182,8 @@ def test_a_modality_does_not_hang_on_the_others():
   batch, key = batch_of(), jax.random.key(7)
   alone = augment.make({'audio': dict(name='spec_augment', widths=(4, 4))})
   np.testing.assert_array_equal(
-    alone.train(key, batch)['audio'], both().train(key, batch)['audio']
+    jax.jit(alone.train)(key, batch)['audio'],
+    jax.jit(both().train)(key, batch)['audio'],
   )
 
 
@@ -180,15 +197,16 @@ def test_sharded_equals_one_device():
   one = jax.jit(transform.train)(key, batch)
   many = jax.jit(transform.train)(key, jax.device_put(batch, sharding))
   assert many['visual'].sharding.is_equivalent_to(sharding, 5)
-  chex.assert_trees_all_close(one, many, atol=1e-6)
+  chex.assert_trees_all_close(one, many, atol=2e-6)
 
 
-def test_seeds_axis_and_jit():
+def test_seeds_axis_equals_separate_seeds():
   batch, transform = batch_of(count=4), both()
   keys = jax.random.split(jax.random.key(0), 2)
   together = jax.jit(jax.vmap(transform.train, (0, None)))(keys, batch)
+  train = jax.jit(transform.train)
   for i in range(2):
-    alone = transform.train(keys[i], batch)
+    alone = train(keys[i], batch)
     chex.assert_trees_all_close(
       alone, jax.tree.map(lambda x, i=i: x[i], together), atol=1e-5
     )

@@ -10,17 +10,21 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from mmjax.models import _conv
 
 # (height, width, channels, kernel, stride, out): stems, 3x3 with and without
-# stride, downsampling; large enough for the scan, odd sizes among them.
-LARGE = [
+# stride, downsampling; odd sizes among them; one image or several at a time.
+SHAPES = [
   (61, 58, 1, 7, 2, 4),
   (56, 57, 3, 7, 2, 4),
   (28, 28, 5, 3, 1, 3),
-  (29, 31, 4, 3, 1, 6),
-  (57, 56, 4, 3, 2, 6),
-  (56, 57, 4, 1, 2, 6),
-  (28, 28, 4, 1, 1, 6),
+  (33, 37, 4, 3, 1, 6),
+  (9, 8, 4, 3, 2, 5),
+  (57, 56, 4, 1, 2, 6),
+  (7, 7, 4, 1, 1, 5),
 ]
-SMALL = [(27, 29, 4, 3, 1, 5), (9, 8, 4, 3, 2, 5), (7, 7, 4, 1, 2, 5)]
+
+
+@pytest.fixture(autouse=True)
+def own_gradient_for_every_size(monkeypatch):
+  monkeypatch.setattr(_conv, 'WORK', 0)
 
 
 def library(x, kernel, stride):
@@ -57,7 +61,7 @@ def close(actual, expected, tolerance=1e-4):
   )
 
 
-@pytest.mark.parametrize('shape', LARGE + SMALL)
+@pytest.mark.parametrize('shape', SHAPES)
 def test_values_and_gradients_are_the_librarys(shape):
   x, w, g = draw(shape)
   stride = shape[4]
@@ -68,7 +72,7 @@ def test_values_and_gradients_are_the_librarys(shape):
 
 
 def test_weight_gradient_is_the_directional_derivative():
-  x, w, g = draw(LARGE[2])
+  x, w, g = draw(SHAPES[2])
   step = jax.random.normal(jax.random.key(9), w.shape)
   dw = grads(_conv.conv, x, w, g, 1)[1]
   # The convolution is linear in its weights, so the difference is exact.
@@ -76,28 +80,35 @@ def test_weight_gradient_is_the_directional_derivative():
   np.testing.assert_allclose(jnp.vdot(dw, step), expected, rtol=1e-4)
 
 
-def lowered(shape, platform):
-  x, w, g = draw(shape)
-  dw = jax.jit(lambda x, w, g: grads(_conv.conv, x, w, g, shape[4])[1])
-  traced = dw.trace(x, w, g)
-  return traced.lower(lowering_platforms=(platform,)).as_text()
+@pytest.mark.parametrize('positions', [1, 30, 200, 10**6])
+def test_number_of_images_at_a_time_does_not_matter(monkeypatch, positions):
+  monkeypatch.setattr(_conv, 'POSITIONS', positions)
+  x, w, g = draw((7, 5, 4, 3, 1, 5), batch=6)
+  close(grads(_conv.conv, x, w, g, 1)[1], grads(library, x, w, g, 1)[1])
 
 
 @pytest.mark.parametrize(
-  'shape, platform, scan',
+  'channels, platform, scan',
   [
-    (LARGE[2], 'cpu', True),
-    (SMALL[0], 'cpu', False),
-    (LARGE[2], 'cuda', False),
-    (LARGE[2], 'tpu', False),
+    (64, 'cpu', True),
+    (16, 'cpu', False),
+    (64, 'cuda', False),
+    (64, 'tpu', False),
   ],
 )
-def test_scan_is_for_large_images_on_cpu_only(shape, platform, scan):
-  assert ('stablehlo.while' in lowered(shape, platform)) == scan
+def test_scan_is_for_large_work_on_cpu_only(
+  monkeypatch, channels, platform, scan
+):
+  monkeypatch.undo()
+  x = jax.ShapeDtypeStruct((8, 56, 56, channels), jnp.float32)
+  w = jax.ShapeDtypeStruct((3, 3, channels, channels), jnp.float32)
+  dw = jax.jit(lambda x, w, g: grads(_conv.conv, x, w, g, 1)[1])
+  lowered = dw.trace(x, w, x).lower(lowering_platforms=(platform,))
+  assert ('stablehlo.while' in lowered.as_text()) == scan
 
 
 def test_one_weight_gradient_per_seed_under_vmap():
-  x, w, g = draw(LARGE[3])
+  x, w, g = draw(SHAPES[3])
   xs, ws, gs = (jnp.stack([a, 2 * a + 1]) for a in (x, w, g))
   batched = jax.vmap(lambda x, w, g: grads(_conv.conv, x, w, g, 1))(xs, ws, gs)
   for seed in range(2):
@@ -106,11 +117,12 @@ def test_one_weight_gradient_per_seed_under_vmap():
       close(a[seed], b)
 
 
-def test_batch_sharded_over_eight_devices():
+@pytest.mark.parametrize('shape', [SHAPES[2], (7, 9, 4, 3, 1, 5)])
+def test_batch_sharded_over_eight_devices(shape):
   mesh = jax.make_mesh((8,), ('data',), axis_types=(AxisType.Auto,))
   rows = NamedSharding(mesh, PartitionSpec('data'))
   whole = NamedSharding(mesh, PartitionSpec())
-  x, w, g = draw(LARGE[2], batch=8)
+  x, w, g = draw(shape, batch=16)
   own = jax.jit(
     lambda x, w, g: grads(_conv.conv, x, w, g, 1),
     in_shardings=(rows, whole, rows),
@@ -121,7 +133,7 @@ def test_batch_sharded_over_eight_devices():
 
 
 def test_bfloat16_gradient_keeps_its_dtype_and_sums_in_float32():
-  x, w, g = draw(LARGE[2])
+  x, w, g = draw(SHAPES[2])
   low = [a.astype(jnp.bfloat16) for a in (x, w, g)]
   dw = grads(_conv.conv, *low, 1)[1]
   assert dw.dtype == jnp.bfloat16

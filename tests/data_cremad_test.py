@@ -26,7 +26,7 @@ from mmjax.data import (
   _spectrogram,
   _splits,
   cremad,
-  cremad_sample,
+  _cremad_sample,
 )
 
 av = pytest.importorskip('av', reason="needs PyAV: pip install 'mmjax[media]'")
@@ -39,7 +39,7 @@ TINY = dict(sentences=3, seconds=(0.3, 0.4), width=96, height=72)
 @pytest.fixture(scope='module')
 def corpus(tmp_path_factory):
   """18 clips: one actor, three sentences, six emotions."""
-  return cremad_sample.render(tmp_path_factory.mktemp('raw'), actors=1, **TINY)
+  return _cremad_sample.render(tmp_path_factory.mktemp('raw'), actors=1, **TINY)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_corpus_has_the_published_layout(corpus):
   assert wav == flv and len(wav) == 18
   for name in wav:
     actor, sentence, emotion, level = name.split('_')
-    assert actor == '1001' and sentence in cremad_sample.SENTENCES
+    assert actor == '1001' and sentence in _cremad_sample.SENTENCES
     assert emotion in _cremad.CLASS_NAMES
     graded = sentence == 'IEO' and emotion != 'NEU'
     assert level in (('LO', 'MD', 'HI') if graded else ('XX',))
@@ -103,7 +103,7 @@ def test_corpus_has_the_published_codecs(corpus):
 
 
 def test_corpus_is_the_same_each_time_and_kept(corpus, tmp_path):
-  again = cremad_sample.render(tmp_path / 'again', actors=1, **TINY)
+  again = _cremad_sample.render(tmp_path / 'again', actors=1, **TINY)
   files = sorted(p.relative_to(corpus) for p in corpus.rglob('*.*'))
   assert len(files) == 37
   for file in files:
@@ -111,7 +111,7 @@ def test_corpus_is_the_same_each_time_and_kept(corpus, tmp_path):
   before = {file: (again / file).stat().st_mtime_ns for file in files[:-1]}
   lost = clip_of(again, 'SAD', '.flv')
   lost.unlink()
-  cremad_sample.render(again, actors=1, **TINY)
+  _cremad_sample.render(again, actors=1, **TINY)
   assert lost.read_bytes() == (corpus / lost.relative_to(again)).read_bytes()
   changed = [f for f, t in before.items() if (again / f).stat().st_mtime_ns > t]
   assert {file.stem for file in changed} <= {lost.stem}
@@ -121,22 +121,22 @@ def test_corpus_of_other_arguments_or_foreign_clips_is_refused(
   corpus, tmp_path
 ):
   with pytest.raises(ValueError, match='sample of other settings'):
-    cremad_sample.render(corpus, seed=1, actors=1, **TINY)
+    _cremad_sample.render(corpus, seed=1, actors=1, **TINY)
   (tmp_path / 'AudioWAV').mkdir()
   (tmp_path / 'AudioWAV' / '1001_DFA_ANG_XX.wav').touch()
   with pytest.raises(ValueError, match='no sample of ours'):
-    cremad_sample.render(tmp_path)
+    _cremad_sample.render(tmp_path)
   with pytest.raises(ValueError, match='sentences=13'):
-    cremad_sample.render(tmp_path / 'new', sentences=13)
+    _cremad_sample.render(tmp_path / 'new', sentences=13)
 
 
 def test_both_modalities_of_the_corpus_carry_the_label(tmp_path):
   """Nearest class mean on new sentences of known actors beats chance, 1/6."""
-  raw = cremad_sample.render(tmp_path, actors=2, **(TINY | dict(sentences=6)))
+  raw = _cremad_sample.render(tmp_path, actors=2, **(TINY | dict(sentences=6)))
   clips, _ = _cremad.scan(raw, 'skip')
   labels = np.array([_cremad.label(clip) for clip in clips])
   sentence = np.array([clip.split('_')[1] for clip in clips])
-  seen = np.isin(sentence, cremad_sample.SENTENCES[:4])
+  seen = np.isin(sentence, _cremad_sample.SENTENCES[:4])
   item = [_prepare.Item(clip, '', files) for clip, files in clips.items()]
   rows = [_cremad.encode(i, audio='fbank', frames=1, size=16) for i in item]
   video = [_cremad._pixels(row['visual_0'].tobytes()) for row in rows]

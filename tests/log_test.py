@@ -4,6 +4,8 @@ import errno
 import io
 import json
 import struct
+import time
+import types
 
 import jax.numpy as jnp
 import numpy as np
@@ -227,14 +229,14 @@ def test_lines_without_a_terminal_are_few(tmp_path):
     logger.message('[done]')
   said = console.file.getvalue().splitlines()
   assert said[0] == 'step 1/100  lap[1]  epoch 0.1/10  loss 1.5000'
-  assert said[1].startswith('step 100/100  lap[1]  epoch 10.0/10  loss 1.5000')
-  assert said[1].endswith('0:00:00 left') and 'examples/s' in said[1]
+  assert said[1] == 'step 100/100  lap[1]  epoch 10.0/10  loss 1.5000'
   assert said[2:] == ['[done]']
 
 
 def test_the_speed_counts_examples_of_the_last_seconds(tmp_path, monkeypatch):
   now = iter([0.0, 10.0, 20.0, 50.0, 60.0])
-  monkeypatch.setattr(log.time, 'monotonic', lambda: next(now))
+  clock = types.SimpleNamespace(monotonic=lambda: next(now), time=time.time)
+  monkeypatch.setattr(log, 'time', clock)
   console = rich.console.Console(file=io.StringIO(), width=200)
   with open_logger(tmp_path, console=console) as logger:
     for step in (0, 1, 2, 32, 42):
@@ -242,6 +244,20 @@ def test_the_speed_counts_examples_of_the_last_seconds(tmp_path, monkeypatch):
   last = console.file.getvalue().splitlines()[-1]
   # From 20 s (step 2) or later: 30 steps in 30 s, then 10 in 10 s.
   assert '32 examples/s' in last and '0:00:58 left' in last
+
+
+def test_steps_told_in_bursts_do_not_look_fast(tmp_path, monkeypatch):
+  now = iter([0.0, 0.001, 20.0, 20.001, 40.0, 40.001])
+  clock = types.SimpleNamespace(monotonic=lambda: next(now), time=time.time)
+  monkeypatch.setattr(log, 'time', clock)
+  console = rich.console.Console(
+    file=io.StringIO(), width=200, force_terminal=True, color_system=None
+  )
+  with open_logger(tmp_path, console=console) as logger:
+    for step in (9, 10, 19, 20, 29, 30):
+      logger.progress(step)
+  # 10 steps of 32 examples in 20 s.
+  assert '16 examples/s' in console.file.getvalue()
 
 
 def test_the_bar_on_a_terminal(tmp_path):
@@ -274,7 +290,7 @@ def test_table_has_a_row_per_modality_and_the_fused_last(tmp_path):
   with open_logger(tmp_path, console=console) as logger:
     logger.message(log.table(results))
   said = console.file.getvalue()
-  rows = [line.split() for line in said.splitlines() if '│' in line]
-  assert [row[1] for row in rows] == ['[b]au', 'fused']
-  assert '95.0 ± 5.0' in said and '55.0 ± 5.0' in said and '40.0' in said
+  rows = [line.split() for line in said.splitlines()][-3:-1]
+  assert [row[0] for row in rows] == ['[b]au', 'fused']
+  assert '95.0 ± 5.0' in said and '55.0 ± 5.0' in said
   assert rows[0].count('–') == 1  # a NaN

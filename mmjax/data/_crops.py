@@ -6,34 +6,27 @@ import numpy as np
 
 from mmjax import base
 
-_TRIES = 10  # draws until one fits, as in torchvision
+_TRIES = 10  # boxes drawn until one fits, as in torchvision
+DRAWS = 2 * _TRIES + 2
 
 
 def box(
-  key: base.Array,
+  u_N: base.Array,
   shape: tuple[int, int],
   scale: tuple[float, float],
   ratio: tuple[float, float],
 ) -> base.Array:
-  """Draws a crop: f32[4], (top, left, height, width) in whole pixels.
+  """Makes a crop of `DRAWS` uniform numbers in [0, 1).
 
-  torchvision's RandomResizedCrop: log-uniform ratio, the first of ten draws
-  that fits, else the largest central crop of the nearest allowed ratio.
+  Returns f32[4], (top, left, height, width) in whole pixels, as torchvision's
+  RandomResizedCrop draws it: log-uniform ratio, the first of ten boxes that
+  fits, else the largest central one of the nearest allowed ratio.
   """
   height, width = shape
-  key_area, key_ratio, key_place = jax.random.split(key, 3)
-  area_K = (
-    height
-    * width
-    * jax.random.uniform(key_area, (_TRIES,), minval=scale[0], maxval=scale[1])
-  )
-  low, high = np.log(ratio[0]), np.log(ratio[1])
-  ratio_K = jnp.exp(
-    jax.random.uniform(key_ratio, (_TRIES,), minval=low, maxval=high)
-  )
-  size_K2 = jnp.round(
-    jnp.stack([jnp.sqrt(area_K / ratio_K), jnp.sqrt(area_K * ratio_K)], 1)
-  )
+  area_K = _between(u_N[:_TRIES], *scale) * height * width
+  ratio_K = jnp.exp(_between(u_N[_TRIES:-2], *np.log(ratio)))
+  size_K2 = jnp.stack([jnp.sqrt(area_K / ratio_K), jnp.sqrt(area_K * ratio_K)])
+  size_K2 = jnp.round(size_K2).T
   whole_2 = jnp.asarray([height, width], jnp.float32)
   fits_K = ((size_K2 >= 1) & (size_K2 <= whole_2[None])).all(1)
   nearest = float(np.clip(width / height, *ratio))
@@ -42,10 +35,10 @@ def box(
     jnp.float32,
   )
   size_2 = jnp.where(fits_K.any(), size_K2[fits_K.argmax()], central_2)
-  room_2 = (whole_2 - size_2).astype(jnp.int32)
-  drawn_2 = jax.random.randint(key_place, (2,), 0, room_2 + 1)
-  corner_2 = jnp.where(fits_K.any(), drawn_2, room_2 // 2)
-  return jnp.concatenate([corner_2.astype(jnp.float32), size_2])
+  room_2 = whole_2 - size_2
+  drawn_2 = below(u_N[-2:], room_2 + 1)
+  corner_2 = jnp.where(fits_K.any(), drawn_2, jnp.floor(room_2 / 2))
+  return jnp.concatenate([corner_2, size_2])
 
 
 def cut(x_HWC: base.Array, box: base.Array, size: int) -> base.Array:
@@ -59,3 +52,13 @@ def cut(x_HWC: base.Array, box: base.Array, size: int) -> base.Array:
     -box[:2] * zoom_2,
     'linear',
   )
+
+
+def below(u: base.Array, bound: base.Array | float) -> base.Array:
+  """Uniform whole numbers 0..bound - 1, as floats, of uniform ones."""
+  # u * bound may round up to bound itself.
+  return jnp.minimum(jnp.floor(u * bound), bound - 1)
+
+
+def _between(u: base.Array, low: float, high: float) -> base.Array:
+  return low + u * (high - low)

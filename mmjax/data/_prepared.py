@@ -15,6 +15,12 @@ import tensorflow_datasets as tfds
 FACTS = 'prepared.json'
 
 
+def exists(data_dir: str | os.PathLike, name: str, version: str) -> bool:
+  """Whether there is a prepared set, whatever its settings."""
+  path = location(pathlib.Path(data_dir).expanduser(), name, version)
+  return read_facts(path) is not None
+
+
 def load(
   data_dir: str | os.PathLike,
   name: str,

@@ -95,12 +95,12 @@ def image(
     return (x / 255.0 - _last(mean, x)) / _last(std, x)
 
   def crop(key: base.Array, x_HWC: base.Array) -> base.Array:
-    key_box, key_flip = jax.random.split(key)
+    # One draw for all: each call of the generator is compiled for itself.
+    u_N = jax.random.uniform(key, (_crops.DRAWS + 1,))
     height, width, _ = x_HWC.shape
-    box = _crops.box(key_box, (height, width), scale, ratio)
+    box = _crops.box(u_N[1:], (height, width), scale, ratio)
     x_HWC = _crops.cut(x_HWC.astype(jnp.float32), box, size)
-    flipped = jax.random.uniform(key_flip) < flip
-    return finish(jnp.where(flipped, x_HWC[:, ::-1], x_HWC))
+    return finish(jnp.where(u_N[0] < flip, x_HWC[:, ::-1], x_HWC))
 
   def train(key: base.Array, x: base.Array) -> base.Array:
     _check_image(x, len(mean))
@@ -135,16 +135,13 @@ def spec_augment(
       f'spec_augment: widths={widths} and masks={masks} are at least 0'
     )
 
-  def stripes(key: base.Array, length: int, width: int, count: int) -> Any:
-    key_width, key_start = jax.random.split(key)
-    width_K = jax.random.randint(key_width, (count,), 0, width + 1)
-    width_K = jnp.minimum(width_K, length)
-    start_K = jax.random.randint(key_start, (count,), 0, length - width_K + 1)
+  def stripes(u_2K: base.Array, length: int, width: int) -> base.Array:
+    width_K = _crops.below(u_2K[0], min(width, length) + 1)
+    start_K = _crops.below(u_2K[1], length - width_K + 1)
     place_X1 = jnp.arange(length)[:, None]
-    hit_XK = (place_X1 >= start_K[None]) & (
-      place_X1 < (start_K + width_K)[None]
-    )
-    return hit_XK.any(1)
+    after_XK = place_X1 >= start_K[None]
+    before_XK = place_X1 < (start_K + width_K)[None]
+    return (after_XK & before_XK).any(1)
 
   def train(key: base.Array, x: base.Array) -> base.Array:
     if x.ndim not in (2, 3) or not jnp.issubdtype(x.dtype, jnp.floating):
@@ -152,9 +149,9 @@ def spec_augment(
         'spec_augment wants spectrograms, float [B, X, Y] or [B, X, Y, 1]; '
         f'this modality is {x.dtype} of shape {("B", *x.shape)}'
       )
-    key_X, key_Y = jax.random.split(key)
-    hit_X = stripes(key_X, x.shape[0], widths[0], masks[0])
-    hit_Y = stripes(key_Y, x.shape[1], widths[1], masks[1])
+    u_2K = jax.random.uniform(key, (2, sum(masks)))
+    hit_X = stripes(u_2K[:, : masks[0]], x.shape[0], widths[0])
+    hit_Y = stripes(u_2K[:, masks[0] :], x.shape[1], widths[1])
     hit_XY = hit_X[:, None] | hit_Y[None, :]
     hit = hit_XY.reshape(hit_XY.shape + (1,) * (x.ndim - 2))
     return jnp.where(hit, x.mean() if fill is None else fill, x)

@@ -35,7 +35,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmjax import base
-from mmjax.data import _cremad, _prepare, _prepared, _splits
+from mmjax.data import _cremad, _cremad_sample, _prepare, _prepared, _splits
 
 VERSION = '1.0.0'
 _REMEDY = (
@@ -60,42 +60,47 @@ def make(
   test_fraction: float = 0.1,
   validation_fraction: float = 0.1,
   on_missing: str = 'skip',
+  sample: bool = False,
 ) -> base.Source:
   """Opens a split of the prepared data.
+
+  With `sample`, a small corpus is rendered in CREMA-D's layout and prepared
+  first, if `data_dir` does not have it yet; without, the data are as published.
 
   `take` gives 'audio' f32[B, 257, 188, 1] or f32[B, 1024, 128, 1], 'visual'
   u8[B, frames, size, size, 3], 'label' and 'present'; a modality that a clip
   lacks is zeros. Raises ValueError if the data are not prepared, damaged, or
   prepared with other settings.
   """
-  settings = _settings(
-    audio,
-    frames,
-    size,
-    split_by,
-    split_files,
-    split_seed,
-    test_fraction,
-    validation_fraction,
-    on_missing,
+  options = dict(
+    audio=audio,
+    frames=frames,
+    size=size,
+    split_by=split_by,
+    split_files=split_files,
+    split_seed=split_seed,
+    test_fraction=test_fraction,
+    validation_fraction=validation_fraction,
+    on_missing=on_missing,
   )
-  builder = _prepared.load(data_dir, 'cremad', VERSION, settings, _REMEDY)
-  if split not in builder.info.splits:
-    raise ValueError(
-      f'cremad has no split {split!r}: it was prepared with '
-      f'{sorted(builder.info.splits)}, '
-      f'validation_fraction={validation_fraction}'
-    )
+  if sample and not _prepared.exists(data_dir, 'cremad', VERSION):
+    prepare(None, data_dir, sample=True, wait=True, **options)
+  settings = _settings(*options.values())
+  builder: Any = _prepared.load(data_dir, 'cremad', VERSION, settings, _REMEDY)
+  if split not in _splits.SPLITS:
+    raise ValueError(f'cremad has no split {split!r}, but {_splits.SPLITS}.')
+  names = _cremad.MODALITIES, _cremad.CLASS_NAMES
+  if split not in builder.info.splits:  # validation_fraction = 0
+    return base.Source(*names, 0, lambda rows: {})
   rows = builder.as_data_source(
     split=split, decoders={'visual': _prepared.StoredBytes()}
   )
-  take = functools.partial(_cremad.take, rows)
-  return base.Source(_cremad.MODALITIES, _cremad.CLASS_NAMES, len(rows), take)
+  return base.Source(*names, len(rows), functools.partial(_cremad.take, rows))
 
 
 def prepare(
-  raw_dir: str | os.PathLike,
-  data_dir: str | os.PathLike,
+  raw_dir: str | os.PathLike | None,
+  data_dir: str | os.PathLike = 'data',
   *,
   audio: str = 'spectrogram',
   frames: int = 3,
@@ -106,6 +111,7 @@ def prepare(
   test_fraction: float = 0.1,
   validation_fraction: float = 0.1,
   on_missing: str = 'skip',
+  sample: bool = False,
   workers: int | None = None,
   on_corrupt: str = 'skip',
   overwrite: bool = False,
@@ -119,8 +125,19 @@ def prepare(
   split from their training part unless they have one. `on_missing`: a clip
   without its .wav or .flv is left out ('skip') or kept with 'present' False
   ('present'). `on_corrupt`: a file that cannot be decoded leaves its clip out
-  ('skip') or ends the preparation ('stop'). Raises what `_prepare.run` does.
+  ('skip') or ends the preparation ('stop'). With `sample` the raw files are
+  rendered, into `data_dir`/sample_raw unless `raw_dir` is given. Raises what
+  `_prepare.run` does.
   """
+  if sample:
+    raw_dir = _cremad_sample.render(
+      raw_dir or pathlib.Path(data_dir).expanduser() / 'sample_raw'
+    )
+  if not raw_dir:
+    raise ValueError(
+      'CREMA-D is prepared from its raw files: give --raw_dir, the folder that '
+      'holds AudioWAV and VideoFlash.'
+    )
   settings = _settings(
     audio,
     frames,

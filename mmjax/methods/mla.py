@@ -150,12 +150,15 @@ def _metrics(kit, told_MT):
   """Means over each modality's turns; 0 for one that had none ('turns/m')."""
   turns_M = told_MT[:, 3]
   mean_MT = told_MT / jnp.maximum(turns_M, 1)[:, None]
-  metrics = {'loss': jnp.sum(told_MT[:, 0]) / jnp.sum(turns_M)}
+  metrics = {
+    'loss': jnp.sum(told_MT[:, 0]) / jnp.sum(turns_M),
+    'grad_norm/head': jnp.sum(told_MT[:, 2]) / jnp.sum(turns_M),
+  }
   for i, m in enumerate(kit.modalities):
     metrics[f'loss/{m}'] = mean_MT[i, 0]
     metrics[f'grad_norm/{m}'] = mean_MT[i, 1]
     metrics[f'turns/{m}'] = turns_M[i]
-  return {**metrics, 'grad_norm/head': jnp.mean(mean_MT[:, 2])}
+  return metrics
 
 
 def _check(kit, projection, project_with, alpha, schedule, order):

@@ -1,6 +1,7 @@
 """Convolution and max-pooling whose gradients are fast on CPU as well."""
 
 import functools
+import math
 
 import flax.linen as nn
 import jax
@@ -8,10 +9,12 @@ import jax.numpy as jnp
 
 from mmjax.base import Array
 
-# Images with at least this many output positions take the weight gradient of
-# our own on CPU: below it the library's is as fast or faster, see
-# benchmarks/README.md.
-LARGE = 28 * 28
+# Multiplications and additions from which the weight gradient of our own is
+# faster than the library's on CPU, and the output positions whose patches make
+# one of its matrix products: enough to keep it busy, few enough for the cache.
+# Both are measured, see benchmarks/README.md.
+WORK = 2**27
+POSITIONS = 1024
 
 
 def _library(x_BHWC: Array, kernel_HWIO: Array, stride: int) -> Array:
@@ -33,24 +36,36 @@ def _library_grad(x_BHWC, kernel_HWIO, g_BHWO, *, stride):
 
 
 def _scan_grad(x_BHWC, kernel_HWIO, g_BHWO, *, stride):
-  """Weight gradient, image by image: patches [HW, kkC] against g [HW, O]."""
-  k = kernel_HWIO.shape[0]
-  _, height, width, out = g_BHWO.shape
+  """Weight gradient, some images at a time: gradients against patches."""
+  k, out = kernel_HWIO.shape[0], kernel_HWIO.shape[-1]
+  B, height, width, _ = g_BHWO.shape
+  fit = max(1, POSITIONS // (height * width))
+  images = max(n for n in range(1, min(fit, B) + 1) if B % n == 0)
   pad = ((0, 0), (k // 2, k // 2), (k // 2, k // 2), (0, 0))
+  x = jnp.pad(x_BHWC, pad)
   rows = [slice(i, i + stride * (height - 1) + 1, stride) for i in range(k)]
   cols = [slice(j, j + stride * (width - 1) + 1, stride) for j in range(k)]
 
-  def add(dw, image):
-    x_HWC, g_HWO = image
-    patches = jnp.concatenate([x_HWC[r, c] for r in rows for c in cols], -1)
-    # This order leaves the small operand to be transposed by the matmul; the
-    # other way round costs a third more.
+  def add(dw, i):
+    # Images far apart, so that a batch sharded over devices stays so.
+    x_nHWC, g_nHWO = (
+      jax.lax.dynamic_index_in_dim(
+        a.reshape((images, B // images) + a.shape[1:]), i, 1, keepdims=False
+      )
+      for a in (x, g_BHWO)
+    )
+    patches = [x_nHWC[:, r, c] for r in rows for c in cols]
+    # In this order the matmul transposes its small operand; the other way
+    # round costs a third more.
     return dw + jnp.einsum(
-      'hwo,hwp->op', g_HWO, patches, preferred_element_type=jnp.float32
+      'nhwo,nhwp->op',
+      g_nHWO,
+      jnp.concatenate(patches, -1),
+      preferred_element_type=jnp.float32,
     ), None
 
   dw = jnp.zeros((out, kernel_HWIO.size // out), jnp.float32)
-  dw, _ = jax.lax.scan(add, dw, (jnp.pad(x_BHWC, pad), g_BHWO))
+  dw, _ = jax.lax.scan(add, dw, jnp.arange(B // images))
   return dw.T.reshape(kernel_HWIO.shape).astype(kernel_HWIO.dtype)
 
 
@@ -58,12 +73,11 @@ def _scan_grad(x_BHWC, kernel_HWIO, g_BHWO, *, stride):
 def conv(x_BHWC: Array, kernel_HWIO: Array, stride: int = 1) -> Array:
   """Convolution with symmetric padding k // 2, as PyTorch pads, no bias.
 
-  Equal to `jax.lax.conv_general_dilated`. On CPU the weight gradient of large
-  images is a scan of patch matmuls, for XLA's own convolution over whole
-  images as a kernel is slow there; the choice falls when the program is
-  lowered, so one trace serves every platform. A batch sharded over devices
-  stays right, but on CPU its large images are gathered for that gradient.
-  Reverse-mode differentiation only.
+  Equal to `jax.lax.conv_general_dilated`. On CPU a large weight gradient is a
+  scan of patch matmuls, for XLA's convolution with images as kernels is slow
+  there. Which one is decided where the program is lowered, so one trace serves
+  every platform. A batch sharded over devices stays right, but on CPU they
+  may have to exchange images for it. Reverse-mode differentiation only.
 
   Args:
     x_BHWC: images.
@@ -85,11 +99,11 @@ def _backward(stride, residuals, g_BHWO):
   transpose = jax.linear_transpose(
     lambda x: _library(x, kernel_HWIO, stride), x_BHWC
   )
-  grad = functools.partial(_library_grad, stride=stride)
-  if g_BHWO.shape[1] * g_BHWO.shape[2] >= LARGE:
+  dw = functools.partial(_library_grad, stride=stride)
+  if math.prod(g_BHWO.shape[:3]) * kernel_HWIO.size >= WORK:
     own = functools.partial(_scan_grad, stride=stride)
-    grad = functools.partial(jax.lax.platform_dependent, cpu=own, default=grad)
-  return transpose(g_BHWO)[0], grad(x_BHWC, kernel_HWIO, g_BHWO)
+    dw = functools.partial(jax.lax.platform_dependent, cpu=own, default=dw)
+  return transpose(g_BHWO)[0], dw(x_BHWC, kernel_HWIO, g_BHWO)
 
 
 conv.defvjp(_forward, _backward)

@@ -1,0 +1,260 @@
+"""What every file of mmjax/methods has to keep, found by listing the folder.
+
+A new method is in here as soon as its file is there: the first head that its
+`make` accepts is taken, and each of its phases is put through all of this.
+"""
+
+import functools
+import importlib
+import inspect
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from mmjax import _compose, seeds, sharding
+from mmjax.checkpoint import Checkpoints
+
+METHODS = _compose.available('methods')
+KEY = jax.random.key(3)
+
+
+def fitting_head(method: str) -> str:
+  """The first head that a method accepts."""
+  reasons = []
+  for head in _compose.available('models.fusion'):
+    try:
+      tiny.world(method, head)
+    except ValueError as error:
+      reasons.append(str(error))
+    else:
+      return head
+  raise AssertionError(f'{method} takes none of the heads: {reasons}')
+
+
+@functools.cache
+def world(method: str) -> tiny.World:
+  return tiny.world(method, fitting_head(method))
+
+
+CASES = [(m, phase) for m in METHODS for phase in world(m).method.phases]
+each = pytest.mark.parametrize('method, phase', CASES)
+
+
+@functools.cache
+def init(method: str):
+  return jax.jit(world(method).init)
+
+
+@functools.cache
+def step(method: str, phase: str):
+  return jax.jit(world(method).method.phases[phase].step)
+
+
+def begin(method: str, phase: str, key=KEY, steps: int = 0):
+  """A state that has entered a phase and made some of its steps."""
+  made = world(method)
+  state = made.method.phases[phase].enter(init(method)(key))
+  for t in range(steps):
+    state, _ = step(method, phase)(state, made.batch(t))
+  return state
+
+
+@functools.cache
+def three_steps(method: str, phase: str, seed: int = 3):
+  """(state, metrics) after three steps, one after the other."""
+  state = begin(method, phase, jax.random.key(seed), steps=2)
+  return step(method, phase)(state, world(method).batch(2))
+
+
+def test_there_are_methods():
+  assert {'mla', 'mla_released', 'joint', 'unimodal'} <= set(METHODS)
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_hyper_parameters_are_keywords_with_defaults(method):
+  make = importlib.import_module(f'mmjax.methods.{method}').make
+  first, *rest = inspect.signature(make).parameters.values()
+  assert first.name == 'kit'
+  for p in rest:
+    assert p.kind == p.KEYWORD_ONLY and p.default is not p.empty, p
+    assert f'{p.name}:' in make.__doc__, f'{p.name} is not explained'
+
+
+@each
+def test_steps_keep_structure_shapes_and_types(method, phase):
+  made = world(method)
+  state = jax.eval_shape(made.init, KEY)
+  entered = jax.eval_shape(made.method.phases[phase].enter, state)
+  chex.assert_trees_all_equal_shapes_and_dtypes(entered, state)
+  after, metrics = jax.eval_shape(
+    made.method.phases[phase].step, state, made.batch(0)
+  )
+  chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
+  assert 'loss' in metrics
+  for name, value in metrics.items():
+    assert value.shape == () and value.dtype == jnp.float32, name
+  out = jax.eval_shape(made.method.predict, state, made.batch(0))
+  assert out.joint.shape == (tiny.BATCH, tiny.CLASSES)
+  assert set(out.feats) == set(out.unis) == set(tiny.MODALITIES)
+
+
+@each
+def test_it_learns_with_one_compilation(method, phase):
+  made = world(method)
+  once = chex.assert_max_traces(made.method.phases[phase].step, n=1)
+  run, state, told = jax.jit(once), begin(method, phase), []
+  for t in range(36):
+    state, metrics = run(state, made.batch(t))
+    told.append(metrics)
+  told = jax.device_get(told)
+  assert all(np.isfinite(v).all() for m in told for v in m.values())
+  losses = [m['loss'] for m in told]
+  assert np.mean(losses[-6:]) < 0.7 * np.mean(losses[:6])
+  batch = made.batch(0, size=made.source.size)
+  out = jax.jit(made.method.predict)(state, batch)
+  accuracy = np.mean(out.joint.argmax(1) == batch['label'])
+  assert accuracy > 2 / tiny.CLASSES
+  assert int(state.step) == 36
+  assert tiny.same(state.key, KEY)  # folded, never split
+
+
+@each
+def test_it_is_the_same_without_jit(method, phase):
+  made = world(method)
+  state = begin(method, phase, steps=2)
+  with jax.disable_jit():
+    plain = made.method.phases[phase].step(state, made.batch(2))
+  tiny.close(plain, three_steps(method, phase), rtol=1e-4, atol=1e-5)
+
+
+@each
+def test_a_loop_on_the_device_is_the_same(method, phase):
+  made = world(method)
+  batches = [made.batch(t) for t in range(3)]
+  stacked = jax.tree.map(lambda *x: jnp.stack(x), *batches)
+  scan = jax.jit(lambda s, b: jax.lax.scan(step(method, phase), s, b))
+  state, metrics = scan(begin(method, phase), stacked)
+  want, last = three_steps(method, phase)
+  tiny.close(state, want)
+  tiny.close(jax.tree.map(lambda x: x[-1], metrics), last)
+
+
+@each
+@pytest.mark.parametrize('how', ['loop', 'vmap'])
+def test_several_seeds_are_as_many_runs(method, phase, how, tmp_path):
+  made, there = world(method), made_phase(method, phase)
+  mesh = sharding.make_mesh(data=1)
+  models = seeds.make(made.init, mesh, seed=3, num=2, how=how)
+  run = models.lift(there.step)
+  states = models.enter(there.enter)(models.init())
+  for t in range(3):
+    if t == 2 and how == 'loop':
+      states = saved_and_restored(tmp_path, states, models)
+    states, told = run(states, made.batch(t))
+  told = models.stack(told)
+  assert models.step(states) == 3
+  for i in range(2):
+    want, metrics = three_steps(method, phase, 3 + i)
+    if how == 'loop':
+      assert tiny.same(states[i], want)
+    else:
+      one = jax.tree.map(lambda x, i=i: x[i] if x.ndim else x, states)
+      tiny.close(one, want)
+    tiny.close({k: v[i] for k, v in told.items()}, metrics)
+
+
+def made_phase(method: str, phase: str):
+  return world(method).method.phases[phase]
+
+
+def saved_and_restored(folder, states, models):
+  """Through the disk, as a run that was killed in mid-plan comes back."""
+  with Checkpoints(folder / 'checkpoints') as checkpoints:
+    checkpoints.save(models.step(states), states)
+    found = checkpoints.restore(models.abstract)
+  assert tiny.same(found.state, states)
+  return found.state
+
+
+@each
+def test_eight_devices_are_as_one(method, phase):
+  made, mesh = world(method), sharding.make_mesh(data=8)
+  models = seeds.make(made.init, mesh, seed=3, num=1)
+  run = models.lift(made_phase(method, phase).step)
+  states = models.enter(made_phase(method, phase).enter)(models.init())
+  part = sharding.local_part(mesh, tiny.BATCH)
+  for t in range(3):
+    local = jax.tree.map(np.asarray, made.batch(t))
+    batch = sharding.put(mesh, local, tiny.BATCH, part)
+    states, told = run(states, batch)
+  want, metrics = three_steps(method, phase)
+  tiny.close(states[0], want)
+  tiny.close(told[0], metrics)
+
+
+@each
+def test_a_modality_that_nobody_has_rests(method, phase):
+  made, run = world(method), step(method, phase)
+  for m in tiny.MODALITIES:
+    before = state = begin(method, phase, steps=2)
+    for t in range(2, 5):
+      state, metrics = run(state, tiny.absent(made.batch(t), m))
+      assert tiny.finite(metrics)
+    for name in ('params', 'opt', 'stats'):
+      still, moved = getattr(state, name)[m], getattr(before, name)[m]
+      assert tiny.same(still, moved), f'{name} of {m}'
+    assert tiny.finite(state)
+    others = [b for b in state.params if b != m]
+    assert not all(
+      tiny.same(state.params[b], before.params[b]) for b in others
+    )
+
+
+@each
+def test_what_does_not_count_leaves_no_trace(method, phase):
+  """Neither padding nor what an example lacks, whatever stands there."""
+  made, run = world(method), step(method, phase)
+  batch, drawn = made.batch(2), np.random.default_rng(0)
+  has = {m: drawn.random(tiny.BATCH) < 0.6 for m in tiny.MODALITIES}
+  has['audio'] |= ~np.any(list(has.values()), axis=0)
+  batch = {**batch, 'mask': np.arange(tiny.BATCH) < 13, 'present': has}
+
+  def spoil(m, x):
+    counts = (batch['mask'] & has[m]).reshape(-1, *(1,) * (x.ndim - 1))
+    return x if x.dtype == bool else jnp.where(counts, x, 50.0)
+
+  spoiled = {
+    m: jax.tree.map(functools.partial(spoil, m), batch[m])
+    for m in tiny.MODALITIES
+  }
+  state = begin(method, phase, steps=2)
+  want, told = run(state, batch)
+  assert tiny.finite(want) and tiny.finite(told)
+  assert not tiny.same(want.params, state.params)
+  label = jnp.where(batch['mask'], batch['label'], 0)
+  after, metrics = run(state, {**batch, **spoiled, 'label': label})
+  tiny.close(after, want, rtol=1e-6, atol=1e-6)
+  tiny.close(metrics, told, rtol=1e-5, atol=1e-6)
+  out = jax.jit(made.method.predict)(after, batch)
+  assert tiny.finite(out)
+
+
+@each
+def test_gradients_pass_through_a_step(method, phase):
+  made, there = world(method), made_phase(method, phase)
+
+  def loss(params, state, batch):
+    after, metrics = there.step(state.replace(params=params), batch)
+    moved = sum(jnp.sum(p**2) for p in jax.tree.leaves(after.params))
+    return metrics['loss'] + 0.01 * moved, metrics['loss']
+
+  state = begin(method, phase, steps=1)
+  grad = jax.jit(jax.grad(loss, has_aux=True))
+  grads, told = grad(state.params, state, made.batch(1))
+  assert tiny.finite(grads)
+  assert all(np.any(g) for g in jax.tree.leaves(grads['head']))
+  assert np.isfinite(told)
