@@ -1,18 +1,22 @@
-"""Step time against PyTorch eager: one lap of MLA, one joint step.
+"""Step time against PyTorch eager: a lap of MLA, a step of joint training.
 
   python benchmarks/step_time.py [--rounds=10] [--json=out.json]
 
-CREMA-D's shapes: two ResNet-18s, 8 clips, audio 257 x 188 x 1, 3 frames of
-224 x 224 x 3, float32, SGD with momentum .9 and weight decay 1e-4. Both sides
-start from the same weights, must agree on the losses of their first step, and
-then take turns in one process. Needs torch (the `dev` extra).
+CREMA-D's shapes on a CPU: two ResNet-18s, 8 clips, audio 257 x 188, 3 frames
+of 224 x 224 x 3, float32, SGD with momentum .9 and weight decay 1e-4. Our side
+is the training step that `experiment.build` compiles. Both sides start from the
+same weights, must agree on the losses of their first steps, and then take turns
+in one process. A round in which other processes took more than 5% of the CPUs
+is repeated. Needs torch (the `dev` extra).
 """
 
 import argparse
 import json
 import os
-import platform
+import pathlib
 import statistics
+import sys
+import tempfile
 import time
 
 
@@ -26,103 +30,53 @@ def arguments():
 
 
 ARGS = arguments()
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+os.environ['JAX_PLATFORMS'] = 'cpu'
 # Before jax is imported: its thread pool is as large as the process may use.
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: ARGS.threads])
 
 import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
-import optax  # noqa: E402
 import torch  # noqa: E402
 
-from mmjax.models import resnet  # noqa: E402
+from configs import common  # noqa: E402
+from mmjax import experiment  # noqa: E402
 
 torch.set_num_threads(ARGS.threads)
-CLASSES, WIDTH, DECAY, RATE = 6, 512, 1e-4, 1e-3
-SHAPES = {'audio': (257, 188, 1), 'visual': (3, 224, 224, 3)}
+CLASSES, WIDTH, DECAY, RATE, ALPHA = 6, 512, 1e-4, 1e-3, 0.1
+SHAPES = {'audio': (257, 188), 'visual': (3, 224, 224, 3)}
+METHODS = {'lap': ('mla', 'shared'), 'joint': ('joint', 'concat')}
 
 
-# The JAX side
+# Our side
 
 
-ENCODER = resnet.make(width=WIDTH)
-OPTIMIZER = optax.chain(
-  optax.add_decayed_weights(DECAY), optax.trace(0.9), optax.scale(-RATE)
-)
-
-
-def jax_init(batch, inputs):
-  valid_B = jnp.ones(ARGS.clips, bool)
-  blocks, stats = {}, {}
-  for i, name in enumerate(SHAPES):
-    init = jax.jit(lambda key, x: ENCODER.init(key, x, valid_B, False))
-    variables = init(jax.random.key(i), batch[name])
-    blocks[name], stats[name] = variables['params'], variables['batch_stats']
-  kernel = jax.random.normal(jax.random.key(9), (inputs, CLASSES)) * 0.05
-  blocks['head'] = {'kernel': kernel, 'bias': jnp.zeros(CLASSES)}
-  opt = {name: OPTIMIZER.init(block) for name, block in blocks.items()}
-  return blocks, stats, opt, jnp.eye(WIDTH)
-
-
-def jax_encode(name, blocks, stats, batch):
-  valid_B = jnp.ones(ARGS.clips, bool)
-  variables = {'params': blocks[name], 'batch_stats': stats[name]}
-  z_BD, new = ENCODER.apply(
-    variables, batch[name], valid_B, True, mutable=['batch_stats']
-  )
-  return z_BD, new['batch_stats']
-
-
-def jax_loss(head, z_BD, batch):
-  logits = z_BD @ head['kernel'] + head['bias'][None]
-  return optax.softmax_cross_entropy_with_integer_labels(
-    logits, batch['label']
-  ).mean()
-
-
-def jax_descend(blocks, opt, grads):
-  blocks, opt = dict(blocks), dict(opt)
-  for name, grad in grads.items():
-    update, opt[name] = OPTIMIZER.update(grad, opt[name], blocks[name])
-    blocks[name] = optax.apply_updates(blocks[name], update)
-  return blocks, opt
-
-
-def jax_lap(state, batch):
-  blocks, stats, opt, P_DD = state
-  stats, losses = dict(stats), []
-  for name in SHAPES:
-
-    def loss(moving, name=name):
-      z_BD, new = jax_encode(name, moving, stats, batch)
-      return jax_loss(moving['head'], z_BD, batch), (z_BD, new)
-
-    moving = {name: blocks[name], 'head': blocks['head']}
-    (value, (z_BD, stats[name])), grads = jax.value_and_grad(
-      loss, has_aux=True
-    )(moving)
-    kernel = P_DD @ grads['head']['kernel']
-    grads['head'] = {**grads['head'], 'kernel': kernel}
-    blocks, opt = jax_descend(blocks, opt, grads)
-    z_D = z_BD.mean(0)
-    q_D = P_DD @ z_D
-    P_DD = P_DD - jnp.outer(q_D, q_D) / (0.1 + z_D @ q_D)
-    losses.append(value)
-  return (blocks, stats, opt, P_DD), jnp.stack(losses)
-
-
-def jax_joint(state, batch):
-  blocks, stats, opt, P_DD = state
-
-  def loss(blocks):
-    outs = {name: jax_encode(name, blocks, stats, batch) for name in SHAPES}
-    z_BD = jnp.concatenate([z_BD for z_BD, _ in outs.values()], -1)
-    new = {name: out[1] for name, out in outs.items()}
-    return jax_loss(blocks['head'], z_BD, batch), new
-
-  (value, stats), grads = jax.value_and_grad(loss, has_aux=True)(blocks)
-  blocks, opt = jax_descend(blocks, opt, grads)
-  return (blocks, stats, opt, P_DD), value[None]
+def build(phase):
+  """The experiment of a phase, on random clips."""
+  method, head = METHODS[phase]
+  config = common.get_config()
+  split = np.repeat([0, 1, 2], (ARGS.clips, CLASSES, CLASSES))
+  size = len(split)
+  rng = np.random.default_rng(0)
+  fields = {
+    name: rng.normal(size=(size,) + shape).astype(np.float32)
+    for name, shape in SHAPES.items()
+  }
+  fields['label'] = np.arange(size) % CLASSES
+  fields['split'] = split
+  with tempfile.TemporaryDirectory() as folder:
+    path = os.path.join(folder, 'clips.npz')
+    np.savez(path, **fields)
+    config.data = dict(name='arrays', path=path, standardize=False)
+    config.encoders = {name: dict(name='resnet') for name in SHAPES}
+    config.width = WIDTH
+    config.head = dict(name=head)
+    config.method = dict(name=method)
+    config.phases = ((phase, 1),)
+    config.optim = dict(name='sgd', lr=RATE, momentum=0.9, weight_decay=DECAY)
+    config.schedule = dict(name='constant')
+    config.batch_size = config.eval_batch_size = ARGS.clips
+    return experiment.build(config)
 
 
 # The PyTorch side
@@ -150,38 +104,45 @@ class Basic(torch.nn.Module):
     return torch.relu(x + self.units[1](y))
 
 
-def torch_encoder(inputs):
-  """ResNet-18 as torchvision's, without classifier: a list of units first."""
-  layers = [unit(inputs, 64, 7, 2), torch.nn.ReLU(), torch.nn.MaxPool2d(3, 2, 1)]
+def torch_encoder(channels, params):
+  """ResNet-18 as torchvision's, without classifier, with our weights."""
+  layers = [
+    unit(channels, 64, 7, 2),
+    torch.nn.ReLU(),
+    torch.nn.MaxPool2d(3, 2, 1),
+  ]
   for i in range(4):
     inputs, outputs = 64 * 2 ** max(i - 1, 0), 64 * 2**i
-    layers += [
-      Basic(inputs, outputs, 2 if i else 1), Basic(outputs, outputs, 1)
-    ]
-  return torch.nn.Sequential(*layers)
-
-
-def torch_copy(net, params):
-  """Sets the weights of `torch_encoder` from ours."""
+    layers.append(Basic(inputs, outputs, 2 if i else 1))
+    layers.append(Basic(outputs, outputs, 1))
+  net = torch.nn.Sequential(*layers)
   owners = [(net[0:1], params)]
   blocks = [layer.units for layer in net if isinstance(layer, Basic)]
   owners += [(units, params[f'Block_{i}']) for i, units in enumerate(blocks)]
   for units, own in owners:
     for i, (conv, _) in enumerate(units):
-      kernel = np.array(own[f'Conv_{i}']['kernel'])
-      conv.weight.data = torch.tensor(kernel).permute(3, 2, 0, 1).contiguous()
+      kernel = torch.tensor(np.array(own[f'Conv_{i}']['kernel']))
+      conv.weight.data = kernel.permute(3, 2, 0, 1).contiguous()
+  return net
 
 
 class TorchSide:
-  """Both methods in eager PyTorch, from the weights of a JAX state."""
+  """Both methods in eager PyTorch, from the weights of one of our states."""
 
-  def __init__(self, state, batch):
-    blocks = state[0]
-    self.nets = {}
-    for name, shape in SHAPES.items():
-      self.nets[name] = torch_encoder(shape[-1])
-      torch_copy(self.nets[name], blocks[name])
-    kernel = np.array(blocks['head']['kernel'])
+  def __init__(self, params, batch):
+    # As a PyTorch pipeline has them: channels first, frames in the batch.
+    audio, visual = (torch.tensor(np.array(batch[m])) for m in SHAPES)
+    visual = visual.flatten(0, 1).permute(0, 3, 1, 2).contiguous()
+    self.batch = {'audio': audio[:, None], 'visual': visual}
+    self.label = torch.tensor(np.array(batch['label'])).long()
+    self.nets = {
+      m: torch_encoder(x.shape[1], params[m]) for m, x in self.batch.items()
+    }
+    head = params['head']
+    slices = (
+      ('kernel',) if 'kernel' in head else map('kernel_{}'.format, SHAPES)
+    )
+    kernel = np.concatenate([np.array(head[name]) for name in slices])
     self.head = torch.nn.Linear(*kernel.shape)
     self.head.weight.data = torch.tensor(kernel.T.copy())
     self.head.bias.data.zero_()
@@ -191,15 +152,6 @@ class TorchSide:
       for name, net in {**self.nets, 'head': self.head}.items()
     }
     self.P = torch.eye(WIDTH)
-    # As a PyTorch pipeline has them: channels first, frames in the batch.
-    self.batch = {
-      name: torch.tensor(np.array(batch[name]))
-      .reshape(-1, *shape[-3:])
-      .permute(0, 3, 1, 2)
-      .contiguous()
-      for name, shape in SHAPES.items()
-    }
-    self.label = torch.tensor(np.array(batch['label'])).long()
 
   def encode(self, name):
     h = self.nets[name](self.batch[name]).mean((2, 3))
@@ -211,7 +163,7 @@ class TorchSide:
       self.optimizers[name].zero_grad(set_to_none=True)
 
   def lap(self):
-    losses = []
+    losses = {}
     for name in SHAPES:
       z = self.encode(name)
       loss = torch.nn.functional.cross_entropy(self.head(z), self.label)
@@ -220,8 +172,8 @@ class TorchSide:
       self.descend(name, 'head')
       mean = z.detach().mean(0)
       q = self.P @ mean
-      self.P = self.P - torch.outer(q, q) / (0.1 + mean @ q)
-      losses.append(loss.item())
+      self.P = self.P - torch.outer(q, q) / (ALPHA + mean @ q)
+      losses[f'loss/{name}'] = loss.item()
     return losses
 
   def joint(self):
@@ -229,62 +181,82 @@ class TorchSide:
     loss = torch.nn.functional.cross_entropy(self.head(z), self.label)
     loss.backward()
     self.descend(*SHAPES, 'head')
-    return [loss.item()]
+    return {'loss/joint': loss.item()}
 
 
 # Taking turns
 
 
-def draw_batch():
-  keys = jax.random.split(jax.random.key(0), 3)
-  batch = {
-    name: jax.random.normal(key, (ARGS.clips,) + shape)
-    for key, (name, shape) in zip(keys, SHAPES.items())
-  }
-  label = jax.random.randint(keys[2], (ARGS.clips,), 0, CLASSES)
-  return {**batch, 'label': label}
+def used():
+  """CPU seconds that all processes together, and that this one have used."""
+  with open('/proc/stat') as file:
+    ticks = [int(n) for n in file.readline().split()[1:9]]
+  idle = ticks[3] + ticks[4]
+  return (sum(ticks) - idle) / os.sysconf('SC_CLK_TCK'), time.process_time()
 
 
-def compare(name, jax_step, inputs):
-  """Seconds per step of both sides, alternating."""
-  batch = draw_batch()
-  state = jax_init(batch, inputs)
-  side = TorchSide(state, batch)
-  step = jax.jit(jax_step, donate_argnums=0)
-  times = {'jax': [], 'torch': []}
-  for i in range(ARGS.rounds + 2):
-    # PyTorch's idle threads spin for a while after their work.
-    time.sleep(0.1)
-    start = time.perf_counter()
-    state, losses = step(state, batch)
-    jax.block_until_ready((state, losses))
-    middle = time.perf_counter()
-    time.sleep(0.1)
-    resumed = time.perf_counter()
-    expected = getattr(side, name)()
-    stop = time.perf_counter()
-    if i < 2:  # compilation and first touch
-      np.testing.assert_allclose(losses, expected, rtol=5e-3)
-      continue
-    times['jax'].append(middle - start)
-    times['torch'].append(stop - resumed)
+def timed(function):
+  """(seconds, share of the CPUs that others took meanwhile, result)."""
+  time.sleep(0.2)  # PyTorch's idle threads spin for a while after their work
+  all_before, own_before = used()
+  start = time.perf_counter()
+  result = function()
+  seconds = time.perf_counter() - start
+  all_after, own_after = used()
+  others = (all_after - all_before) - (own_after - own_before)
+  return seconds, max(0, others) / seconds / os.cpu_count(), result
+
+
+def compare(phase):
+  """Seconds per step of both sides, in turns: {side: [(seconds, others)]}."""
+  made = build(phase)
+  batch = made.batch(0)
+  state = made.init(jax.random.key(0))
+  side = TorchSide(state.params, batch)
+  step = jax.jit(made.steps[phase], donate_argnums=0)
+
+  def ours():
+    nonlocal state
+    state, metrics = step(state, batch)
+    return jax.block_until_ready((state, metrics))[1]
+
+  theirs = getattr(side, phase)
+  for _ in range(2):  # compilation, first touch, and the proof of sameness
+    metrics = ours()
+    for name, loss in theirs().items():
+      np.testing.assert_allclose(metrics[name], loss, rtol=5e-3)
+  times = {'mmjax': [], 'torch': []}
+  for _ in range(5 * ARGS.rounds):
+    pair = {'mmjax': timed(ours)[:2], 'torch': timed(theirs)[:2]}
+    if max(others for _, others in pair.values()) < 0.05:
+      for name, value in pair.items():
+        times[name].append(value)
+    if len(times['mmjax']) == ARGS.rounds:
+      break
   return times
 
 
 def main():
+  print(
+    f'{ARGS.clips} clips, {ARGS.threads} threads, jax {jax.__version__}, '
+    f'torch {torch.__version__}\n\n'
+    '| step | quiet rounds | mmjax, median (min) s | torch, median (min) s | '
+    'ratio of medians (minima) |\n|---|---|---|---|---|'
+  )
   results = {}
-  print(f'{ARGS.clips} clips, {ARGS.threads} threads, {ARGS.rounds} rounds, '
-        f'{platform.processor() or platform.machine()}, jax {jax.__version__}, '
-        f'torch {torch.__version__}')
-  print('| step | jax, median s | torch, median s | ratio of medians | '
-        'ratio of minima |\n|---|---|---|---|---|')
-  for name, step, inputs in (
-    ('lap', jax_lap, WIDTH), ('joint', jax_joint, 2 * WIDTH)
-  ):
-    times = results[name] = compare(name, step, inputs)
-    a, b = (statistics.median(times[k]) for k in ('jax', 'torch'))
-    low = min(times['jax']) / min(times['torch'])
-    print(f'| {name} | {a:.3f} | {b:.3f} | {a / b:.2f} | {low:.2f} |', flush=True)
+  for phase in METHODS:
+    results[phase] = compare(phase)
+    ours, theirs = ([s for s, _ in v] for v in results[phase].values())
+    if not ours:
+      print(f'| {phase} | none: the machine is busy | | | |')
+      continue
+    a, b = statistics.median(ours), statistics.median(theirs)
+    print(
+      f'| {phase} | {len(ours)} | {a:.3f} ({min(ours):.3f}) | '
+      f'{b:.3f} ({min(theirs):.3f}) | '
+      f'{a / b:.2f} ({min(ours) / min(theirs):.2f}) |',
+      flush=True,
+    )
   if ARGS.json:
     with open(ARGS.json, 'w') as file:
       json.dump(results, file)

@@ -53,8 +53,7 @@ class Outputs(NamedTuple):
   joint: Array  # logits_BC, fused
 
 
-@flax.struct.dataclass
-class TrainState:
+class TrainState(flax.struct.PyTreeNode):
   """All that the next step needs, and nothing else."""
 
   step: Array  # i32[], the only clock

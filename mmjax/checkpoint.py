@@ -7,9 +7,7 @@ of every array (`ops.trees.checksum`), taken on the devices before writing and
 again after reading.
 """
 
-import hashlib
 import json
-import logging
 import math
 import os
 import pathlib
@@ -18,15 +16,13 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import absl.logging
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
+from mmjax import _checkpoint_seal as seals
 from mmjax.ops import trees
-
-SEAL = 'seal.json'
 
 
 class Restored(NamedTuple):
@@ -50,7 +46,7 @@ class Checkpoints:
     self.read_only = read_only
     self._writing, self._lost = -1, -1
     self._scores: dict[int, float] = {}
-    _hush()
+    seals.hush()
     options = ocp.CheckpointManagerOptions(
       preservation_policy=_Keep(latest, self._scores),
       create=not read_only,
@@ -153,10 +149,7 @@ class Checkpoints:
   def _seal(self) -> None:
     """Notes the digest of every file; called just before the commit."""
     (folder,) = self.folder.glob(f'{self._writing}.orbax-checkpoint-tmp*')
-    # What lies beside the items, orbax writes once more at the commit.
-    files = sorted(path for path in folder.glob('*/**/*') if path.is_file())
-    digests = {str(path.relative_to(folder)): _digest(path) for path in files}
-    (folder / SEAL).write_text(json.dumps(digests), 'utf8')
+    seals.seal(folder)
 
   def _score(self, step: int) -> float:
     """Of a checkpoint on disk; one that cannot be read is looked at first."""
@@ -172,7 +165,7 @@ class Checkpoints:
 
     Several processes come to the same conclusion.
     """
-    state, fault = None, broken(self.folder / str(step))
+    state, fault = None, seals.broken(self.folder / str(step))
     if not anywhere(bool(fault)):
       try:
         state = self._read(step, abstract)
@@ -245,30 +238,11 @@ class _Keep:
     return [step == best or step in steps[-self.latest :] for step in steps]
 
 
-def broken(folder: pathlib.Path) -> str:
-  """What differs from the seal of a checkpoint, '' if nothing does."""
-  try:
-    digests = json.loads((folder / SEAL).read_text('utf8'))
-    for name, want in digests.items():
-      if _digest(folder / name) != want:
-        return f'{name} does not hold what was written'
-  except OSError as error:
-    return str(error)
-  except (ValueError, AttributeError) as error:
-    return f'{SEAL} cannot be read ({error})'
-  return ''
-
-
 def _short(error: Exception) -> str:
   """Type, beginning and end: the cause of a full disk stands last."""
   text = (str(error).strip().splitlines() or [''])[0]
   text = text if len(text) < 300 else f'{text[:120]} ... {text[-160:]}'
   return f'{type(error).__name__}: {text}'
-
-
-def _digest(path: pathlib.Path) -> str:
-  with open(path, 'rb') as file:
-    return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 @jax.jit
@@ -291,15 +265,3 @@ def anywhere(flag: bool) -> bool:
   if jax.process_count() == 1:
     return flag
   return bool(multihost_utils.process_allgather(np.array(flag)).any())
-
-
-def _hush() -> None:
-  """Keeps orbax from printing the trace of what is said here in a sentence."""
-  logger = absl.logging.get_absl_logger()
-  if not any(f is _not_orbax for f in logger.filters):
-    logger.addFilter(_not_orbax)
-
-
-def _not_orbax(record: logging.LogRecord) -> bool:
-  loud = absl.logging.get_verbosity() >= absl.logging.INFO
-  return loud or f'{os.sep}orbax{os.sep}' not in record.pathname

@@ -7,13 +7,21 @@ from typing import Any
 import jax
 import numpy as np
 
+from mmjax import folder
 from mmjax.data import feed
 from mmjax.experiment import Experiment
 
 SHARED = ('label', 'index')  # rows that are the same for every seed
 
 
-def rows(exp: Experiment, states: Any, split: str, name: str, drop=()) -> dict:
+def rows(
+  exp: Experiment,
+  states: Any,
+  split: str,
+  name: str,
+  drop=(),
+  batches: int | None = None,
+) -> dict:
   """Rows [S, N, ...] of one eval over a split, padding dropped.
 
   Args:
@@ -22,12 +30,12 @@ def rows(exp: Experiment, states: Any, split: str, name: str, drop=()) -> dict:
     split: with at least one example.
     name: of the eval.
     drop: modalities to hide.
+    batches: to look at; default all.
   """
   source, size = exp.sources[split], exp.eval_batch_size
   order, steps = feed.in_order(source, size)
   told = []
-  batches = exp.stream(source, order, 0, steps, size)
-  for batch in batches:
+  for batch in exp.stream(source, order, 0, min(steps, batches or steps), size):
     if drop:
       present = {
         m: jax.numpy.logical_and(has, m not in drop)
@@ -66,7 +74,8 @@ def run(
     states: of all its seeds.
     splits: names; those without examples are left out.
     evals: names; default all of the experiment.
-    save_to: folder for `predictions_<eval>.npz` of the last split.
+    save_to: folder for `predictions_<eval>.npz` of the last split; a warning
+      if they cannot be written.
     drop: modalities to hide from the model.
 
   Returns:
@@ -87,14 +96,19 @@ def run(
 
 
 def _save(path: pathlib.Path, rows_SN: Mapping[str, np.ndarray]) -> None:
-  if jax.process_index() == 0:
-    once = {
-      k: v[0] if k in SHARED or k.startswith('present/') else v
-      for k, v in rows_SN.items()
-    }
-    temporary = path.with_suffix('.tmp.npz')
-    np.savez_compressed(temporary, **once)
-    temporary.replace(path)
+  if jax.process_index() != 0:
+    return
+  once = {
+    k: v[0] if k in SHARED or k.startswith('present/') else v
+    for k, v in rows_SN.items()
+  }
+  temporary = path.with_suffix('.tmp.npz')
+  with folder.forgiving(path, 'start the same run again'):
+    try:
+      np.savez_compressed(temporary, **once)
+      temporary.replace(path)
+    finally:
+      temporary.unlink(missing_ok=True)
 
 
 def _spread(values: list[float]) -> dict[str, Any]:

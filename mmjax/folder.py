@@ -8,6 +8,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,23 +17,43 @@ import jax
 CONFIG, RESULTS = 'config.json', 'results.json'
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 # Where a run happens may change from one start to the next; what it is may not.
-PLACES = ('mesh', 'reader', 'seeds_how')
+PLACES = ('mesh', 'reader')
+LOCK = '.lock'
 
 
-def claim(
+@contextlib.contextmanager
+def claimed(
   workdir: pathlib.Path,
   config: Mapping[str, Any],
   facts: Mapping[str, Any] | None = None,
-) -> None:
-  """Writes config.json into a new folder, or checks that it is the same run.
+) -> Iterator[None]:
+  """Holds a run folder: a new one, an empty one, or one of the same config.
 
-  `facts` about the data stand beside the config there.
+  A new one gets its config.json, with `facts` about the data beside the config.
+  The system drops the lock of a process that dies.
 
   Raises ValueError if the folder holds a run of another config, with the
-  difference, or files that are no run.
+  difference, or files that are no run, or if another process trains in it.
   """
-  path = workdir / CONFIG
-  if path.exists():
+  _check(workdir, config)
+  workdir.mkdir(parents=True, exist_ok=True)
+  with open(workdir / LOCK, 'a') as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      raise ValueError(
+        f'Another process is training in {workdir}. Wait for it, stop it, or '
+        'take another --workdir.'
+      ) from error
+    _check(workdir, config)  # once more: somebody may have been faster
+    if not (workdir / CONFIG).exists():
+      record = {'config': config, **(facts or {}), **provenance()}
+      write_json(workdir / CONFIG, record)
+    yield
+
+
+def _check(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
+  if (workdir / CONFIG).exists():
     difference = compare(read_config(workdir), config)
     if difference:
       raise ValueError(
@@ -40,16 +61,14 @@ def claim(
         + '\n  '.join(difference)
         + '\nTake another --workdir, or the old config to go on with that run.'
       )
-    return
-  if workdir.exists() and any(workdir.iterdir()):
-    names = sorted(p.name for p in workdir.iterdir() if p.name != '.lock')
+  elif workdir.exists():
+    ours = (LOCK, _temporary(workdir / CONFIG).name)
+    names = sorted(p.name for p in workdir.iterdir() if p.name not in ours)
     if names:
       raise ValueError(
         f'{workdir} is not empty and no run folder (it holds '
         f'{", ".join(names[:5])}). Take another --workdir.'
       )
-  workdir.mkdir(parents=True, exist_ok=True)
-  write_json(path, {'config': config, **(facts or {}), **provenance()})
 
 
 def read_config(workdir: pathlib.Path) -> dict[str, Any]:
@@ -65,7 +84,7 @@ def read_config(workdir: pathlib.Path) -> dict[str, Any]:
     )
   try:
     return _tuples(json.loads(path.read_text('utf8'))['config'])
-  except (ValueError, KeyError) as error:
+  except (ValueError, KeyError, TypeError) as error:
     raise ValueError(f'{path} cannot be read: {error}') from error
 
 
@@ -84,30 +103,30 @@ def compare(old: Mapping, new: Mapping, place: str = 'config') -> list[str]:
   return lines
 
 
-@contextlib.contextmanager
-def locked(workdir: pathlib.Path) -> Iterator[None]:
-  """Holds the folder against a second process that would train in it.
-
-  Raises ValueError if another process has it. The system drops the lock of a
-  process that dies.
-  """
-  workdir.mkdir(parents=True, exist_ok=True)
-  with open(workdir / '.lock', 'a') as file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-      raise ValueError(
-        f'Another process is training in {workdir}. Wait for it, stop it, or '
-        'take another --workdir.'
-      ) from error
-    yield
-
-
 def write_json(path: pathlib.Path, value: Any) -> None:
   """Writes whole or not at all."""
-  temporary = path.with_suffix('.tmp')
-  temporary.write_text(json.dumps(value, indent=1, allow_nan=True), 'utf8')
-  os.replace(temporary, path)
+  temporary = _temporary(path)
+  try:
+    temporary.write_text(json.dumps(value, indent=1, allow_nan=True), 'utf8')
+    os.replace(temporary, path)
+  finally:
+    temporary.unlink(missing_ok=True)
+
+
+def _temporary(path: pathlib.Path) -> pathlib.Path:
+  return path.with_suffix('.tmp')
+
+
+@contextlib.contextmanager
+def forgiving(path: pathlib.Path, again: str) -> Iterator[None]:
+  """A file that cannot be written is a warning, and `again` the way out."""
+  try:
+    yield
+  except OSError as error:
+    warnings.warn(
+      f'{path} could not be written ({error}). When that is mended, {again}.',
+      stacklevel=4,
+    )
 
 
 def provenance() -> dict[str, Any]:

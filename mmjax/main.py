@@ -1,10 +1,13 @@
 """Flags, and nothing else: python -m mmjax.main --help."""
 
 import datetime
+import difflib
 import importlib
 import os
 import pathlib
+import re
 import sys
+import traceback
 import warnings
 
 from absl import app, flags, logging
@@ -16,9 +19,6 @@ if str(ROOT) not in sys.path:  # recipes say `from configs import common`
 
 DEFAULT = 'configs/mla_digits.py'
 
-config_flags.DEFINE_config_file(
-  'config', str(ROOT / DEFAULT), 'Recipe, as file.py or file.py:argument.'
-)
 flags.DEFINE_enum(
   'mode',
   'train',
@@ -53,9 +53,7 @@ flags.DEFINE_integer('process_id', None, 'Which of them this is, from 0.')
 FLAGS = flags.FLAGS
 
 
-def main(argv):
-  if len(argv) > 1:
-    raise app.UsageError(f'Unknown arguments: {" ".join(argv[1:])}')
+def main(argv):  # noqa: ARG001
   warnings.showwarning = _show_warning
   if not FLAGS['verbosity'].present:  # orbax tells its life at INFO
     logging.set_verbosity(logging.WARNING)
@@ -63,18 +61,35 @@ def main(argv):
     _distribute()
     {'train': _train, 'eval': _eval, 'prepare': _prepare}[FLAGS.mode]()
   except (ValueError, FloatingPointError, OSError) as error:
-    if FLAGS['verbosity'].value > 0:
+    if logging.get_verbosity() > 0:
       raise
     logging.debug('where it happened', exc_info=True)
     sys.exit(f'\nmmjax: {error}\n(--verbosity=1 shows where in the code.)')
+  except KeyboardInterrupt:
+    sys.exit(130)
+
+
+def _build(config):
+  """The experiment; a value of a wrong type is bad input as well."""
+  from mmjax import experiment
+
+  try:
+    return experiment.build(config)
+  except (TypeError, AttributeError) as error:
+    raise ValueError(
+      f'A value of the config has a type that does not fit: {error}.'
+    ) from error
 
 
 def _train():
-  from mmjax import experiment, train
+  import jax
 
-  config = FLAGS.config
+  from mmjax import train
+
+  if not FLAGS.workdir and jax.process_count() > 1:
+    raise ValueError('Several processes need a --workdir that all of them see.')
+  exp = _build(FLAGS.config)
   workdir = pathlib.Path(FLAGS.workdir or _new_workdir())
-  exp = experiment.build(config)
   print(f'Run folder: {workdir}', flush=True)
   try:
     train.run(exp, workdir)
@@ -85,13 +100,13 @@ def _train():
 def _eval():
   import jax
 
-  from mmjax import evaluate, experiment, folder, log
+  from mmjax import evaluate, folder, log
   from mmjax.checkpoint import Checkpoints
 
   if not FLAGS.workdir:
     raise ValueError('--mode=eval needs the --workdir of a run.')
   workdir = pathlib.Path(FLAGS.workdir)
-  exp = experiment.build(folder.read_config(workdir))
+  exp = _build(_moved(folder.read_config(workdir)))
   unknown = set(FLAGS.drop) - set(exp.kit.modalities)
   if unknown:
     raise ValueError(
@@ -103,16 +118,38 @@ def _eval():
   with Checkpoints(workdir / 'checkpoints', read_only=True) as checkpoints:
     found = checkpoints.restore(exp.seeds.abstract, exp.run.select)
   if found is None:
-    raise ValueError(f'{workdir} has no checkpoint yet.')
+    raise ValueError(
+      f'{workdir} has no checkpoint yet. Start the run again, and it goes on '
+      'to the first one.'
+    )
   results = evaluate.run(exp, found.state, (FLAGS.split,), drop=FLAGS.drop)
   if jax.process_index() == 0:
-    hidden = f'_without_{"_".join(FLAGS.drop)}' if FLAGS.drop else ''
-    path = workdir / f'eval_{FLAGS.split}{hidden}.json'
-    folder.write_json(path, {'step': found.step, **results})
     from rich.console import Console
 
     Console().print(log.table(results, FLAGS.split))
-    print(f'Checkpoint {found.step}; numbers: {path}')
+    hidden = f'_without_{"_".join(FLAGS.drop)}' if FLAGS.drop else ''
+    path = workdir / f'eval_{FLAGS.split}{hidden}.json'
+    with folder.forgiving(path, 'give the same command again'):
+      folder.write_json(path, {'step': found.step, **results})
+      print(f'Checkpoint {found.step}; numbers: {path}')
+
+
+def _moved(config):
+  """The config of a run, at the place that this command line names.
+
+  Raises ValueError for a flag that would make it another run.
+  """
+  from mmjax import folder
+
+  for path in config_flags.get_override_values(FLAGS['config']):
+    section = path.split('.')[0]
+    if section not in folder.PLACES:
+      raise ValueError(
+        f'--config.{path}: --mode=eval takes the config of the run, and only '
+        f'{" and ".join(folder.PLACES)} may differ from it.'
+      )
+    config[section] = FLAGS.config[section].to_dict()
+  return config
 
 
 def _prepare():
@@ -135,10 +172,18 @@ def _prepare():
 
 
 def _new_workdir() -> pathlib.Path:
+  """Makes runs/<recipe>-<date and time>, for this run alone."""
   file = config_flags.get_config_filename(FLAGS['config'])
   name = pathlib.Path(file.split(':')[0]).stem
   now = datetime.datetime.now().strftime('%Y%m%d-%H%M%S')
-  return pathlib.Path('runs') / f'{name}-{now}'
+  for suffix in ('', *(f'-{i}' for i in range(2, 1000))):
+    path = pathlib.Path('runs') / f'{name}-{now}{suffix}'
+    try:
+      path.mkdir(parents=True)
+      break
+    except FileExistsError:  # of a run that started in the same second
+      pass
+  return path
 
 
 def _distribute():
@@ -170,10 +215,72 @@ def _show_warning(message, category, filename, lineno, file=None, line=None):  #
 def _parse(argv):
   """Flags, with what is wrong in them said in a sentence."""
   try:
-    return flags.FLAGS(argv)
-  except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as e:
-    text = e.args[0] if isinstance(e, KeyError) and e.args else e
-    sys.exit(f'mmjax: {text}\n(python -m mmjax.main --help lists the flags.)')
+    argv = _with_recipe(argv)
+    # Here and not above: it reads the recipe. New keys are for `experiment` to
+    # judge, which knows what every section takes.
+    config_flags.DEFINE_config_file(
+      'config',
+      None,
+      f'Recipe, as file.py or file.py:argument; default {DEFAULT}. Any value of '
+      'it can be set, as in --config.optim.lr=0.01.',
+      lock_config=False,
+      accept_new_attributes=True,
+      sys_argv=argv,
+    )
+    rest = flags.FLAGS(argv)
+    if len(rest) > 1:
+      raise ValueError(f'{" ".join(rest[1:])}: flags begin with --.')
+    return rest
+  except Exception as error:  # a recipe can raise anything
+    sys.exit(
+      f'mmjax: {_told(error)}\n(python -m mmjax.main --help lists the flags.)'
+    )
+
+
+def _with_recipe(argv):
+  """The arguments with a --config=<file that exists> in front."""
+  given = [a for a in argv if re.match(r'--?config(=|$)', a)]
+  value = given[-1].partition('=')[2] if given else DEFAULT
+  name, colon, argument = value.partition(':')
+  found = [p for p in (pathlib.Path(name), ROOT / name) if p.is_file()]
+  if not found:
+    there = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob('configs/*.py'))
+    close = difflib.get_close_matches(name, there, 1)
+    hint = f' Did you mean {close[0]}?' if close else ''
+    raise ValueError(
+      f'--config={value} is no file.{hint} There are: {", ".join(there)}. '
+      'Write it with =, as --config=file.py.'
+    )
+  rest = [a for a in argv[1:] if a not in given]
+  return [argv[0], f'--config={found[0]}{colon}{argument}', *rest]
+
+
+def _told(error: Exception) -> str:
+  """What was wrong with a flag, without the trace that comes in the text."""
+  text = str(error.args[0] if error.args else error)
+  if 'Error whilst parsing config file' in text:
+    flag, last = text.split(': Error')[0], text.strip().splitlines()[-1]
+    if 'get_config() takes 0 positional' in last:
+      last = "this recipe takes no argument after ':'"
+    return f'{flag}: {last}'
+  if isinstance(error, KeyError):
+    return (
+      f'--config: there is no section {" ".join(text.split())}. A new one is '
+      "given whole: --config.encoders.audio=\"{'name': 'mlp'}\"."
+    )
+  if 'as a ConfigDict' in text:
+    return (
+      f'{text.split(": ")[0]}: this is a section. Set a key of it (such as '
+      ".name=..) or the whole, as in --config.method=\"{'name': 'joint'}\"."
+    )
+  frames = [
+    f
+    for f in traceback.extract_tb(error.__traceback__)
+    if 'configs' in f.filename
+  ]
+  where = f'{frames[-1].filename}, line {frames[-1].lineno}: ' if frames else ''
+  kind = '' if isinstance(error, flags.Error) else f'{type(error).__name__}: '
+  return f'{where}{kind if where else ""}{text}'
 
 
 if __name__ == '__main__':

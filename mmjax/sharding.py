@@ -75,7 +75,7 @@ def state(mesh: Mesh, abstract: Any, *, shard: bool, seeds: bool) -> Any:
 def local_part(mesh: Mesh, batch_size: int) -> slice:
   """The rows of a batch that this process has to read."""
   where = batch(mesh).addressable_devices_indices_map((batch_size,))
-  bounds = [s[0].indices(batch_size) for s in where.values()]
+  bounds = [s[0].indices(batch_size) for s in where.values() if s]
   return slice(min(b[0] for b in bounds), max(b[1] for b in bounds))
 
 

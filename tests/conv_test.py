@@ -1,4 +1,4 @@
-"""The convolution of our own against the library's."""
+"""The convolution and the max-pooling of our own against the library's."""
 
 import flax.linen as nn
 import jax
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from mmjax.models import _conv
+from mmjax.models import _conv, _pool
 
 # (height, width, channels, kernel, stride, out): stems, 3x3 with and without
 # stride, downsampling; odd sizes among them; one image or several at a time.
@@ -141,15 +141,31 @@ def test_bfloat16_gradient_keeps_its_dtype_and_sums_in_float32():
   close(dw, exact, 0.01)
 
 
+def reference_pool(x):
+  return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+
+
 @pytest.mark.parametrize('height, width', [(8, 8), (9, 6), (1, 5)])
 def test_max_pool_is_the_librarys(height, width):
   x = jax.random.normal(jax.random.key(0), (2, height, width, 3))
-
-  def reference(x):
-    return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
-
-  y, vjp = jax.vjp(_conv.max_pool, x)
-  expected, expected_vjp = jax.vjp(reference, x)
+  y, vjp = jax.vjp(_pool.max_pool, x)
+  expected, expected_vjp = jax.vjp(reference_pool, x)
   np.testing.assert_array_equal(y, expected)
   g = jax.random.normal(jax.random.key(1), y.shape)
   np.testing.assert_allclose(vjp(g)[0], expected_vjp(g)[0], atol=1e-6)
+
+
+def test_max_pool_shares_the_gradient_among_ties():
+  x = jnp.asarray(np.random.default_rng(0).integers(0, 3, (2, 7, 8, 3)), float)
+  y, vjp = jax.vjp(_pool.max_pool, x)
+  np.testing.assert_array_equal(y, reference_pool(x))
+  (dx,) = vjp(jnp.ones_like(y))
+  # Each window gives 1 in all, and in equal parts to its maxima.
+  expected = np.zeros((2, 9, 10, 3))
+  padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-1)
+  for i in range(y.shape[1]):
+    for j in range(y.shape[2]):
+      at = (slice(None), slice(2 * i, 2 * i + 3), slice(2 * j, 2 * j + 3))
+      top = padded[at] == np.asarray(y)[:, i, None, j, None]
+      expected[at] += top / top.sum((1, 2), keepdims=True)
+  np.testing.assert_allclose(dx, expected[:, 1:-1, 1:-1], atol=1e-6)

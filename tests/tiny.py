@@ -20,14 +20,12 @@ CLASSES = 3
 BATCH = 16
 PER_EPOCH = 4
 
-# Features that are vectors, maps and sequences; statistics, dropout, neither.
+# A vector, a map and a sequence.
 SHAPES = {'audio': (6,), 'visual': (3, 4), 'text': (5,)}
-ENCODERS = {
-  'audio': dict(name='mlp', hidden=(7,), norm='batch'),
-  'visual': dict(name='mlp', hidden=(7,), norm='batch', dropout=0.1),
-  'text': dict(name='mlp', hidden=()),
-}
 PLAIN = dict.fromkeys(MODALITIES, dict(name='mlp', hidden=()))
+ENCODERS = PLAIN | {
+  'audio': dict(name='mlp', hidden=(7,), norm='batch', dropout=0.1),
+}
 
 
 def raw(modalities=MODALITIES, count=160) -> tuple[dict[str, Any], np.ndarray]:

@@ -72,7 +72,7 @@ def make(
   lacks is zeros. Raises ValueError if the data are not prepared, damaged, or
   prepared with other settings.
   """
-  options = dict(
+  options: dict[str, Any] = dict(
     audio=audio,
     frames=frames,
     size=size,

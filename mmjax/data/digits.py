@@ -34,7 +34,7 @@ def make(
   *,
   modalities: tuple[str, ...] = MODALITIES,
   image_noise: float = 0.3,
-  speech_noise: float = 2.0,
+  speech_noise: float = 1.5,
   text_noise: float = 0.5,
   speech: str = 'rendered',
   recordings: str = '',

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from mmjax.base import Array, Kit, Method, Phase
 from mmjax.methods import _alternation as alternation
-from mmjax.ops import rls, trees
+from mmjax.ops import batches, rls, trees
 
 
 class Memory(NamedTuple):
@@ -74,6 +74,7 @@ def make(
 
   def lap(state, batch):
     metrics = {}
+    seen = batches.seen(batch, kit.modalities)
     for i, m in enumerate(kit.modalities):
       state, turn = take(m, state, batch)
       metrics[f'loss/{m}'] = turn.loss
@@ -83,7 +84,7 @@ def make(
           idle: jax.tree.map(jnp.zeros_like, state.params[idle])
           for idle in kit.modalities[:i]
         }
-        state = kit.descend(state, still)
+        state = kit.descend(state, still, when=seen)
     losses = [metrics[f'loss/{m}'] for m in kit.modalities]
     return kit.tick(state), {'loss': sum(losses) / len(losses), **metrics}
 

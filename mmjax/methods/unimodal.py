@@ -36,7 +36,8 @@ def make(kit: Kit, *, fusion: str = 'logits') -> Method:
 
   def loss(out, batch):
     unis = losses.per_modality(out.unis, batch)
-    return sum(unis.values()), {f'loss/{m}': v for m, v in unis.items()}
+    total = jnp.sum(jnp.stack(list(unis.values())))
+    return total, {f'loss/{m}': v for m, v in unis.items()}
 
   def predict(state, batch):
     out, _ = kit.forward(state, {}, batch)

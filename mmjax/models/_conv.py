@@ -1,4 +1,4 @@
-"""Convolution and max-pooling whose gradients are fast on CPU as well."""
+"""A 2-D convolution whose weight gradient is fast on CPU as well."""
 
 import functools
 import math
@@ -107,21 +107,6 @@ def _backward(stride, residuals, g_BHWO):
 
 
 conv.defvjp(_forward, _backward)
-
-
-def max_pool(x_BHWC: Array) -> Array:
-  """Max-pooling 3x3, stride 2, padding 1: f[B, H, W, C] -> f[B, H/2, W/2, C].
-
-  As maxima of shifted slices: the gradient of XLA's windowed maximum is a
-  scatter that takes four times as long on CPU. Where maxima tie, they share
-  the gradient.
-  """
-  pad = ((0, 0), (1, 1), (1, 1), (0, 0))
-  x = jnp.pad(x_BHWC, pad, constant_values=-jnp.inf)
-  H, W = (x_BHWC.shape[1] - 1) // 2, (x_BHWC.shape[2] - 1) // 2
-  rows = [slice(i, i + 2 * H + 1, 2) for i in range(3)]
-  cols = [slice(j, j + 2 * W + 1, 2) for j in range(3)]
-  return functools.reduce(jnp.maximum, [x[:, r, c] for r in rows for c in cols])
 
 
 class Conv(nn.Module):

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 from mmjax import base
 from mmjax.base import Array
 from mmjax.models import _sequence
-from mmjax.models._conv import Conv, max_pool
+from mmjax.models._conv import Conv
 from mmjax.models._norm import BatchNorm
+from mmjax.models._pool import max_pool
 
 STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 

@@ -1,0 +1,142 @@
+"""What the training loop does around a step."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmjax import diagnose, evaluate, plan
+from mmjax.base import TrainState
+from mmjax.checkpoint import Checkpoints
+from mmjax.experiment import Experiment
+
+
+class Watch:
+  """What happens around a step: metrics, evaluation, checkpoints.
+
+  Metrics are read one period late, so the devices never wait for the host;
+  before anything is evaluated or saved, all of them are looked at.
+  """
+
+  def __init__(self, exp: Experiment, checkpoints: Checkpoints, logger):
+    self.exp, self.checkpoints, self.logger = exp, checkpoints, logger
+    per_epoch = exp.kit.steps_per_epoch
+    self.total = exp.plan[-1].stop
+    self.eval_every = plan.every(exp.run.eval_epochs, per_epoch)
+    self.save_every = plan.every(exp.run.checkpoint_epochs, per_epoch)
+    self.scored = bool(self.eval_every) or exp.run.select == 'best'
+    self.waiting: list[tuple[int, str, Any]] = []
+    self.saved = -1
+
+  def check(self, states) -> None:
+    """Asks for config.run.watch once, on a batch, before any training.
+
+    Raises ValueError if there is no such number, or nothing to select by.
+    """
+    run, (name, path) = self.exp.run, self.exp.run.watch.split('/', 1)
+    if not self.exp.sources['validation'].size:
+      if run.select == 'best':
+        raise ValueError(
+          "config.run.select='best' needs validation examples, and these data "
+          "have none. Take 'latest', or data with a validation split."
+        )
+      return
+    if self.scored:
+      rows = evaluate.rows(self.exp, states, 'validation', name, batches=1)
+      known = evaluate.numbers(self.exp, rows, name)
+      if path not in known:
+        raise ValueError(
+          f'config.run.watch={run.watch!r} is nothing that is measured. There '
+          f'are: {", ".join(f"{name}/{number}" for number in known)}.'
+        )
+
+  def step(self, step: int, phase: str, states, told) -> None:
+    self.waiting.append((step, phase, told))
+    if step % self.exp.run.log_steps == 0:
+      self.settle()
+    save = step == self.total or step % self.save_every == 0
+    due = self.eval_every and step % self.eval_every == 0
+    if save or due:
+      self.look(step, phase, states)
+    score = None
+    if due or (save and self.scored):
+      score = self._evaluate(step, states)
+    if save:
+      self._save(step, states, score)
+
+  def settle(self) -> None:
+    """Reads, checks and logs every metric that is still on the devices."""
+    for step, phase, told in self.waiting:
+      values = self.exp.seeds.stack(told)
+      bad = [name for name, v in values.items() if not np.isfinite(v).all()]
+      self._raise_if(bad, step, phase)
+      if step % self.exp.run.log_steps == 0 or step == self.total:
+        values['lr'] = np.asarray(self.exp.lr(jnp.int32(step - 1)))
+        self.logger.metrics(step, phase, values)
+      self.logger.progress(step, values['loss'], phase)
+    self.waiting.clear()
+
+  def look(self, step: int, phase: str, states) -> None:
+    """Raises FloatingPointError if anything up to here is not finite.
+
+    A last update may have ruined parameters that no metric has seen yet.
+    """
+    self.settle()
+    self._raise_if(_unsound(states), step, phase)
+
+  def stopped(self, step: int, phase: str, states, name: str) -> str:
+    """Saves, and says so."""
+    self.look(step, phase, states)
+    self._save(step, states)
+    good = self.checkpoints.settle()
+    where = self.checkpoints.folder.parent
+    return f'Stopped by {name} at step {step}, saved at step {good}. ' + (
+      f'The same command goes on from there with --workdir={where}.'
+      if good
+      else 'There is no checkpoint, so the same command starts again.'
+    )
+
+  def _raise_if(self, bad: list[str], step: int, phase: str) -> None:
+    if bad:
+      good = self.checkpoints.settle()
+      told = diagnose.nonfinite(self.exp, step, phase, bad, good)
+      raise FloatingPointError(told)
+
+  def _save(self, step: int, states, score: float | None = None) -> None:
+    if self.saved != step:
+      self.checkpoints.save(step, states, score)
+      self.saved = step
+
+  def _evaluate(self, step: int, states) -> float | None:
+    name, path = self.exp.run.watch.split('/', 1)
+    if not self.exp.sources['validation'].size:
+      return None
+    rows = evaluate.rows(self.exp, states, 'validation', name)
+    numbers = evaluate.numbers(self.exp, rows, name)
+    self.logger.evaluation(step, 'validation', numbers)
+    return float(np.mean(numbers[path]))
+
+
+@jax.jit
+def _finite(state: TrainState) -> dict[str, jax.Array]:
+  """{part/block: bool[]} of parameters, statistics and optimizer state."""
+
+  def fine(tree):
+    numbers = [
+      x for x in jax.tree.leaves(tree) if jnp.isdtype(x.dtype, 'real floating')
+    ]
+    return jnp.array([jnp.isfinite(x).all() for x in numbers]).all()
+
+  return {
+    f'{part}/{block}': fine(tree)
+    for part in ('params', 'stats', 'opt')
+    for block, tree in getattr(state, part).items()
+  }
+
+
+def _unsound(states) -> list[str]:
+  """Blocks with NaN or infinity, in any seed."""
+  each = jax.tree.leaves(states, is_leaf=lambda x: isinstance(x, TrainState))
+  told = jax.device_get([_finite(state) for state in each])
+  return sorted({n for fine in told for n, holds in fine.items() if not holds})
