@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import pathlib
+import sys
 
 import absl.logging
 
@@ -41,13 +42,28 @@ def _digest(path: pathlib.Path) -> str:
 def hush() -> None:
   """Keeps orbax from printing traces of what we say in a sentence.
 
-  With --verbosity=0 or more it is heard again.
+  With --verbosity=0 or more they are heard again.
   """
-  logger = absl.logging.get_absl_logger()
-  if _not_orbax not in logger.filters:
-    logger.addFilter(_not_orbax)
+  for name in ('absl', 'asyncio'):
+    logger = logging.getLogger(name)
+    if _not_orbax not in logger.filters:
+      logger.addFilter(_not_orbax)
+  if not hasattr(sys.unraisablehook, 'hushed'):
+    sys.unraisablehook = _Hook(sys.unraisablehook)
 
 
 def _not_orbax(record: logging.LogRecord) -> bool:
   loud = absl.logging.get_verbosity() >= absl.logging.INFO
-  return loud or f'{os.sep}orbax{os.sep}' not in record.pathname
+  told = record.pathname + record.getMessage()
+  return loud or f'{os.sep}orbax{os.sep}' not in told
+
+
+class _Hook:
+  """Drops what writes in flight say once the first of them has failed."""
+
+  def __init__(self, hushed):
+    self.hushed = hushed
+
+  def __call__(self, event):
+    if str(event.exc_value) != 'Event loop is closed':
+      self.hushed(event)

@@ -24,6 +24,8 @@ from jax.experimental import multihost_utils
 from mmjax import _checkpoint_seal as seals
 from mmjax.ops import trees
 
+SLACK = 2**18  # bytes that the files take besides the arrays
+
 
 class Restored(NamedTuple):
   step: int
@@ -78,6 +80,10 @@ class Checkpoints:
     usable = score is not None and math.isfinite(score)
     sums = {'/'.join(path): value for path, value in checksums(state)}
     meta = {'step': step, 'score': score if usable else None, 'checksums': sums}
+    need = sum(x.nbytes for x in jax.tree.leaves(state)) + SLACK
+    if anywhere(need > _free(self.folder)):  # orbax would fail, and at length
+      self._fail(step, f'it may take {need / 1e6:.1f} MB')
+      return
     self._writing = step
     self._scores[step] = score if usable else -math.inf
     try:
@@ -87,8 +93,8 @@ class Checkpoints:
           state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta)
         ),
       )
-    except Exception as error:  # orbax raises bare ones
-      self._fail(step, error)
+    except OSError as error:
+      self._fail(step, _short(error))
       return
     if not saved:
       raise RuntimeError(
@@ -104,8 +110,8 @@ class Checkpoints:
     try:
       self._manager.wait_until_finished()
       self._manager.check_for_errors()
-    except Exception as error:
-      self._fail(self._writing, error)
+    except Exception as error:  # orbax raises bare ones
+      self._fail(self._writing, _short(error))
     return max(self.steps(), default=0)
 
   def steps(self) -> list[int]:
@@ -123,6 +129,7 @@ class Checkpoints:
 
     Raises ValueError if there are checkpoints, but none is good.
     """
+    self.settle()
     order = self.steps()[::-1]
     if which == 'best':
       order.sort(key=lambda step: -self._scores[step])
@@ -207,7 +214,7 @@ class Checkpoints:
       stacklevel=3,
     )
 
-  def _fail(self, step: int, error: Exception) -> None:
+  def _fail(self, step: int, why: str) -> None:
     if step == self._lost:  # every later call raises it again
       return
     self._lost = step
@@ -215,11 +222,11 @@ class Checkpoints:
       for left in self.folder.glob(f'{step}.orbax-checkpoint-tmp*'):
         shutil.rmtree(left, ignore_errors=True)
     self._manager.reload()
-    free = shutil.disk_usage(self.folder).free / 1e6
     warnings.warn(
-      f'Checkpoint {step} could not be written ({_short(error)}; {free:.1f} MB '
-      f'are free in {self.folder}). Training goes on; good checkpoints: '
-      f'{self.steps()}. Free some space: the next one is tried as planned.',
+      f'Checkpoint {step} could not be written ({why}; '
+      f'{_free(self.folder) / 1e6:.1f} MB are free in {self.folder}). Training '
+      f'goes on; good checkpoints: {self.steps()}. Free some space: the next '
+      'one is tried as planned.',
       stacklevel=3,
     )
 
@@ -236,6 +243,10 @@ class _Keep:
     known = [-math.inf if score == math.inf else score for score in scores]
     best = max(zip(known, steps), default=(0, 0))[1]
     return [step == best or step in steps[-self.latest :] for step in steps]
+
+
+def _free(folder: pathlib.Path) -> int:
+  return shutil.disk_usage(folder).free
 
 
 def _short(error: Exception) -> str:

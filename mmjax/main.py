@@ -1,23 +1,19 @@
 """Flags, and nothing else: python -m mmjax.main --help."""
 
 import datetime
-import difflib
 import importlib
 import os
 import pathlib
-import re
 import sys
-import traceback
 import warnings
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-if str(ROOT) not in sys.path:  # recipes say `from configs import common`
-  sys.path.insert(0, str(ROOT))
+from mmjax import _main_recipe as recipes
 
-DEFAULT = 'configs/mla_digits.py'
+if str(recipes.ROOT) not in sys.path:  # they say `from configs import common`
+  sys.path.insert(0, str(recipes.ROOT))
 
 flags.DEFINE_enum(
   'mode',
@@ -215,14 +211,14 @@ def _show_warning(message, category, filename, lineno, file=None, line=None):  #
 def _parse(argv):
   """Flags, with what is wrong in them said in a sentence."""
   try:
-    argv = _with_recipe(argv)
+    argv = recipes.first(argv)
     # Here and not above: it reads the recipe. New keys are for `experiment` to
     # judge, which knows what every section takes.
     config_flags.DEFINE_config_file(
       'config',
       None,
-      f'Recipe, as file.py or file.py:argument; default {DEFAULT}. Any value of '
-      'it can be set, as in --config.optim.lr=0.01.',
+      'Recipe, as file.py or file.py:argument; default '
+      f'{recipes.DEFAULT}. Any value of it can be set: --config.optim.lr=0.01.',
       lock_config=False,
       accept_new_attributes=True,
       sys_argv=argv,
@@ -232,55 +228,8 @@ def _parse(argv):
       raise ValueError(f'{" ".join(rest[1:])}: flags begin with --.')
     return rest
   except Exception as error:  # a recipe can raise anything
-    sys.exit(
-      f'mmjax: {_told(error)}\n(python -m mmjax.main --help lists the flags.)'
-    )
-
-
-def _with_recipe(argv):
-  """The arguments with a --config=<file that exists> in front."""
-  given = [a for a in argv if re.match(r'--?config(=|$)', a)]
-  value = given[-1].partition('=')[2] if given else DEFAULT
-  name, colon, argument = value.partition(':')
-  found = [p for p in (pathlib.Path(name), ROOT / name) if p.is_file()]
-  if not found:
-    there = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob('configs/*.py'))
-    close = difflib.get_close_matches(name, there, 1)
-    hint = f' Did you mean {close[0]}?' if close else ''
-    raise ValueError(
-      f'--config={value} is no file.{hint} There are: {", ".join(there)}. '
-      'Write it with =, as --config=file.py.'
-    )
-  rest = [a for a in argv[1:] if a not in given]
-  return [argv[0], f'--config={found[0]}{colon}{argument}', *rest]
-
-
-def _told(error: Exception) -> str:
-  """What was wrong with a flag, without the trace that comes in the text."""
-  text = str(error.args[0] if error.args else error)
-  if 'Error whilst parsing config file' in text:
-    flag, last = text.split(': Error')[0], text.strip().splitlines()[-1]
-    if 'get_config() takes 0 positional' in last:
-      last = "this recipe takes no argument after ':'"
-    return f'{flag}: {last}'
-  if isinstance(error, KeyError):
-    return (
-      f'--config: there is no section {" ".join(text.split())}. A new one is '
-      "given whole: --config.encoders.audio=\"{'name': 'mlp'}\"."
-    )
-  if 'as a ConfigDict' in text:
-    return (
-      f'{text.split(": ")[0]}: this is a section. Set a key of it (such as '
-      ".name=..) or the whole, as in --config.method=\"{'name': 'joint'}\"."
-    )
-  frames = [
-    f
-    for f in traceback.extract_tb(error.__traceback__)
-    if 'configs' in f.filename
-  ]
-  where = f'{frames[-1].filename}, line {frames[-1].lineno}: ' if frames else ''
-  kind = '' if isinstance(error, flags.Error) else f'{type(error).__name__}: '
-  return f'{where}{kind if where else ""}{text}'
+    told = recipes.told(error)
+    sys.exit(f'mmjax: {told}\n(python -m mmjax.main --help lists the flags.)')
 
 
 if __name__ == '__main__':

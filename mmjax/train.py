@@ -129,9 +129,8 @@ def finish(exp, states, path: pathlib.Path, checkpoints, logger) -> dict:
     with folder.forgiving(path / folder.RESULTS, 'start the same run again'):
       folder.write_json(path / folder.RESULTS, results)
       logger.message(f'Results: {path / folder.RESULTS}')
-    with folder.forgiving(
-      path / 'report.html', f'python -m mmjax.report {path}'
-    ):
+    again = f'give the command python -m mmjax.report {path}'
+    with folder.forgiving(path / 'report.html', again):
       logger.message(f'Report: {report.write(path)}')
   return results
 

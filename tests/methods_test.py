@@ -14,9 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from tiny import quick  # noqa: F401 (a fixture)
 
-from mmjax import _compose, seeds, sharding
+from mmjax import _compose, optim, seeds, sharding
 from mmjax.checkpoint import Checkpoints
+from mmjax.ops import gating
 
 METHODS = _compose.available('methods')
 PAIR = ('audio', 'text')  # with statistics and dropout; ragged, without
@@ -213,9 +215,7 @@ def test_a_modality_that_nobody_has_rests(method, phase):
       assert tiny.same(still, moved), f'{name} of {m}'
     assert tiny.finite(state)
     others = [b for b in state.params if b != m]
-    assert not all(
-      tiny.same(state.params[b], before.params[b]) for b in others
-    )
+    assert not all(tiny.same(state.params[b], before.params[b]) for b in others)
 
 
 @each
@@ -232,8 +232,7 @@ def test_what_does_not_count_leaves_no_trace(method, phase):
     return x if x.dtype == bool else jnp.where(counts, x, 50.0)
 
   spoiled = {
-    m: jax.tree.map(functools.partial(spoil, m), batch[m])
-    for m in PAIR
+    m: jax.tree.map(functools.partial(spoil, m), batch[m]) for m in PAIR
   }
   state = begin(method, phase, steps=2)
   want, told = run(state, batch)
@@ -262,3 +261,83 @@ def test_gradients_pass_through_a_step(method, phase):
   assert tiny.finite(grads)
   assert all(np.any(g) for g in jax.tree.leaves(grads['head']))
   assert np.isfinite(told)
+
+
+# What the baselines mean.
+
+
+@pytest.mark.parametrize('weight', [0.0, 0.5])
+def test_joint_goes_down_the_loss_of_the_fused_logits(weight):
+  made = tiny.world(
+    'joint',
+    'sum',
+    PAIR,
+    encoders=tiny.PLAIN,
+    optimizer=optim.sgd(lr=0.1, momentum=0.0, weight_decay=0.0),
+    unimodal_weight=weight,
+  )
+  state, batch = jax.jit(made.init)(KEY), made.batch(0)
+
+  def loss(params):
+    feats = {
+      'audio': batch['audio'],
+      'text': jnp.sum(
+        jnp.where(batch['text'].mask[:, :, None], batch['text'].values, 0), 1
+      )
+      / jnp.sum(batch['text'].mask, 1)[:, None],
+    }
+    unis = {}
+    for m, x in feats.items():
+      encoder, head = params[m]['Dense_0'], params['head']['linear'][m]
+      z = x @ encoder['kernel'] + encoder['bias'][None]
+      unis[m] = z @ head['kernel'] + head['bias'][None]
+
+    def entropy(logits_BC):
+      log_p_BC = jax.nn.log_softmax(logits_BC)
+      return -jnp.mean(log_p_BC[jnp.arange(tiny.BATCH), batch['label']])
+
+    joint = entropy(sum(unis.values()))
+    return joint + weight * sum(entropy(x) for x in unis.values())
+
+  want, grads = jax.jit(jax.value_and_grad(loss))(state.params)
+  after, metrics = jax.jit(made.method.phases['joint'].step)(state, batch)
+  tiny.close(metrics['loss'], want)
+  moved = jax.tree.map(lambda p, g: p - 0.1 * g, state.params, grads)
+  tiny.close(after.params, moved)
+
+
+def test_unimodal_models_do_not_know_of_each_other():
+  made = tiny.world('unimodal', 'late', PAIR)
+  run = jax.jit(made.method.phases['unimodal'].step)
+  state, batch = jax.jit(made.init)(KEY), made.batch(0)
+  other = {**batch, 'text': jax.tree.map(lambda x: x[::-1], batch['text'])}
+  (a, _), (b, _) = run(state, batch), run(state, other)
+  assert tiny.same(a.params['audio'], b.params['audio'])
+  heads = [s.params['head']['linear'] for s in (a, b)]
+  assert tiny.same(heads[0]['audio'], heads[1]['audio'])
+  assert not tiny.same(heads[0]['text'], heads[1]['text'])
+
+
+def test_late_fusions():
+  state = jax.jit(tiny.world('unimodal', 'late', PAIR).init)(KEY)
+  joint = {}
+  for fusion in ('logits', 'probabilities', 'entropy'):
+    made = tiny.world('unimodal', 'late', PAIR, fusion=fusion)
+    batch = tiny.world('unimodal', 'late', PAIR).batch(0)
+    out = jax.jit(made.method.predict)(state, batch)
+    joint[fusion] = out.joint
+    alone = made.method.predict(state, tiny.absent(batch, 'text')).joint
+    tiny.close(jax.nn.softmax(alone), jax.nn.softmax(out.unis['audio']))
+  logits_MBC = jnp.stack([out.unis[m] for m in PAIR])
+  tiny.close(joint['logits'], logits_MBC.mean(0))
+  probs_BC = jax.nn.softmax(logits_MBC).mean(0)
+  tiny.close(jax.nn.softmax(joint['probabilities']), probs_BC)
+  want = gating.fuse(gating.entropy(logits_MBC), logits_MBC)
+  tiny.close(joint['entropy'], want)
+
+
+def test_unimodal_checks_its_options():
+  with pytest.raises(ValueError, match=r"head.name is 'sum' \(use 'late'\)"):
+    tiny.world('unimodal', 'sum')
+  with pytest.raises(ValueError, match='is none of logits, probabilities, ent'):
+    tiny.world('unimodal', 'late', fusion='mean')

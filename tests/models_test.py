@@ -442,18 +442,14 @@ def padded(x, extra):
   return Ragged(values, mask)
 
 
-@pytest.mark.parametrize('mode', ['training', 'evaluation'])
 @pytest.mark.parametrize('name', ['tcn layer', 'tcn batch', 'patch ragged'])
-@hypothesis.settings(deadline=None, max_examples=4)
-@hypothesis.given(extra=st.integers(1, 9))
-def test_length_of_the_padding_never_shows(name, mode, extra):
+def test_length_of_the_padding_never_shows(name):
   module, x, variables = start(name)
   module = module.clone(dropout=0.0)  # its mask is drawn for the padded shape
-  longer = padded(x, extra)
-  if mode == 'training':
-    a, b = (train(module, variables, v, ALL) for v in (x, longer))
-  else:
-    a, b = (infer(module, variables, v) for v in (x, longer))
+  longer = padded(x, 5)
+  a, b = (train(module, variables, v, ALL) for v in (x, longer))
+  same(a, b, rtol=1e-5, atol=1e-6)
+  a, b = (infer(module, variables, v) for v in (x, longer))
   same(a, b, rtol=1e-5, atol=1e-6)
 
 
@@ -554,7 +550,9 @@ def test_text_of_padding_alone_is_finite(name):
   assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
 
 
-@pytest.mark.parametrize('name', CASES)
+@pytest.mark.parametrize(
+  'name', ['resnet', 'mlp batch', 'tcn layer', 'patch color', 'text bag']
+)
 def test_bfloat16_computes_and_returns_float32(name):
   module, x, variables = start(name)
   module = module.clone(dtype='bfloat16')

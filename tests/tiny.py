@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from ml_collections import ConfigDict
 
 from configs import common
@@ -78,6 +79,14 @@ def config(path, modalities=MODALITIES, **sections) -> ConfigDict:
   for name, section in sections.items():
     config[name] = section
   return config
+
+
+@pytest.fixture(scope='module', autouse=True)
+def quick():
+  """For a module that imports it: many small programs, compiled in haste."""
+  jax.config.update('jax_disable_most_optimizations', True)
+  yield
+  jax.config.update('jax_disable_most_optimizations', False)
 
 
 class World(NamedTuple):
