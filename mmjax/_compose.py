@@ -27,11 +27,20 @@ def _plain_value(value: Any) -> Any:
 
 
 def check_keys(
-  function: Callable, section: Mapping[str, Any], place: str
+  function: Callable,
+  section: Mapping[str, Any],
+  place: str,
+  given: Iterable[str] = (),
 ) -> None:
-  """Raises ValueError if a section does not fit a function's keywords."""
-  parameters = inspect.signature(function).parameters.values()
-  known = {p.name: p for p in parameters if p.kind == p.KEYWORD_ONLY}
+  """Raises ValueError if a section does not fit a function's keywords.
+
+  Those that are `given` by the caller are none of the section's.
+  """
+  known = {
+    p.name: p
+    for p in inspect.signature(function).parameters.values()
+    if p.kind == p.KEYWORD_ONLY and p.name not in given
+  }
   for key in section:
     if key not in known:
       raise ValueError(
@@ -96,7 +105,7 @@ def lookup(
       f'{did_you_mean(name, files)} There are: {", ".join(files)}.'
     )
   make = importlib.import_module(f'mmjax.{package}.{name}').make
-  check_keys(make, {**rest, **dict.fromkeys(given)}, place)
+  check_keys(make, rest, place, given)
   return functools.partial(make, **rest)
 
 

@@ -105,7 +105,7 @@ def _save(path: pathlib.Path, rows_SN: Mapping[str, np.ndarray]) -> None:
   temporary = path.with_suffix('.tmp.npz')
   with folder.forgiving(path, 'start the same run again'):
     try:
-      np.savez_compressed(temporary, **once)
+      np.savez_compressed(temporary, **once)  # pyright: ignore
       temporary.replace(path)
     finally:
       temporary.unlink(missing_ok=True)

@@ -17,7 +17,9 @@ import tiny
 from tiny import quick  # noqa: F401 (a fixture)
 
 from mmjax import _compose, optim, seeds, sharding
+from mmjax.base import Outputs
 from mmjax.checkpoint import Checkpoints
+from mmjax.methods._descent import per_modality
 from mmjax.ops import gating
 
 METHODS = _compose.available('methods')
@@ -264,6 +266,24 @@ def test_gradients_pass_through_a_step(method, phase):
 
 
 # What the baselines mean.
+
+
+def test_a_loss_per_modality_is_over_the_examples_that_have_it():
+  batch = {
+    'label': np.array([0, 1, 2, 0]),
+    'mask': np.array([1, 1, 1, 0], bool),
+    'present': {
+      'audio': np.array([1, 0, 1, 1], bool),
+      'text': np.zeros(4, bool),
+    },
+  }
+  logits_BC = jax.random.normal(KEY, (4, 3))
+  out = Outputs({}, {'audio': logits_BC, 'text': logits_BC}, logits_BC)
+  told = per_modality(out, batch)
+  log_p_BC = jax.nn.log_softmax(logits_BC)
+  want = -(log_p_BC[0, 0] + log_p_BC[2, 2]) / 2
+  np.testing.assert_allclose(told['audio'], want, rtol=1e-6)
+  assert told['text'] == 0
 
 
 @pytest.mark.parametrize('weight', [0.0, 0.5])

@@ -7,7 +7,6 @@ import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from mmjax.ops import batches, gating, losses, rls, trees
@@ -188,24 +187,6 @@ def test_a_loss_over_nobody_is_zero_and_so_is_its_gradient():
   some = functools.partial(loss, valid_B=np.arange(4) < 2)
   grad = jax.grad(some)(logits_BC)
   assert grad[:2].all() and not grad[2:].any()
-
-
-def test_loss_per_modality_uses_the_examples_that_have_it():
-  batch = {
-    'label': np.array([0, 1, 2, 0]),
-    'mask': np.array([1, 1, 1, 0], bool),
-    'present': {
-      'audio': np.array([1, 0, 1, 1], bool),
-      'text': np.zeros(4, bool),
-    },
-  }
-  unis = {'audio': normal(0, 4, 3), 'text': normal(1, 4, 3)}
-  told = losses.per_modality(unis, batch)
-  each = optax.softmax_cross_entropy_with_integer_labels(
-    unis['audio'], batch['label']
-  )
-  np.testing.assert_allclose(told['audio'], (each[0] + each[2]) / 2, rtol=1e-6)
-  assert told['text'] == 0
 
 
 # Batches.

@@ -91,7 +91,7 @@ def make(
     raise ValueError(f'cremad has no split {split!r}, but {_splits.SPLITS}.')
   names = _cremad.MODALITIES, _cremad.CLASS_NAMES
   if split not in builder.info.splits:  # validation_fraction = 0
-    return base.Source(*names, 0, lambda rows: {})
+    return base.Source(*names, 0, lambda rows: {})  # noqa: ARG005
   rows = builder.as_data_source(
     split=split, decoders={'visual': _prepared.StoredBytes()}
   )

@@ -5,10 +5,18 @@ from collections.abc import Callable
 import jax
 
 from mmjax.base import Batch, Kit, Outputs, StepFn
-from mmjax.ops import batches, trees
+from mmjax.ops import batches, losses, trees
 
 Loss = Callable[[Outputs, Batch], tuple[jax.Array, dict[str, jax.Array]]]
 """(outputs, batch) -> (what to minimise f32[], metrics)."""
+
+
+def per_modality(out: Outputs, batch: Batch) -> dict[str, jax.Array]:
+  """{m: cross-entropy f32[] over the examples that have m}."""
+  return {
+    m: losses.cross_entropy(logits_BC, batch['label'], batches.valid(batch, m))
+    for m, logits_BC in out.unis.items()
+  }
 
 
 def descent(kit: Kit, loss: Loss) -> StepFn:

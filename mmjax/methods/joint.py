@@ -6,7 +6,7 @@ modality's own cross-entropy, the control that a reviewer asks for.
 """
 
 from mmjax.base import Kit, Method, Phase
-from mmjax.methods._descent import descent
+from mmjax.methods._descent import descent, per_modality
 from mmjax.ops import losses
 
 
@@ -20,7 +20,7 @@ def make(kit: Kit, *, unimodal_weight: float = 0.0) -> Method:
 
   def loss(out, batch):
     joint = losses.cross_entropy(out.joint, batch['label'], batch['mask'])
-    unis = losses.per_modality(out.unis, batch)
+    unis = per_modality(out, batch)
     total = joint + unimodal_weight * sum(unis.values())
     parts = {f'loss/{m}': value for m, value in unis.items()}
     return total, {'loss/joint': joint, **parts}

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.base import Kit, Method, Phase
-from mmjax.methods._descent import descent
-from mmjax.ops import gating, losses
+from mmjax.methods._descent import descent, per_modality
+from mmjax.ops import gating
 
 FUSIONS = ('logits', 'probabilities', 'entropy')
 
@@ -35,7 +35,7 @@ def make(kit: Kit, *, fusion: str = 'logits') -> Method:
     )
 
   def loss(out, batch):
-    unis = losses.per_modality(out.unis, batch)
+    unis = per_modality(out, batch)
     total = jnp.sum(jnp.stack(list(unis.values())))
     return total, {f'loss/{m}': v for m, v in unis.items()}
 

@@ -37,35 +37,40 @@ def _library_grad(x_BHWC, kernel_HWIO, g_BHWO, *, stride):
 
 def _scan_grad(x_BHWC, kernel_HWIO, g_BHWO, *, stride):
   """Weight gradient, some images at a time: gradients against patches."""
-  k, out = kernel_HWIO.shape[0], kernel_HWIO.shape[-1]
+  k, _, C, out = kernel_HWIO.shape
   B, height, width, _ = g_BHWO.shape
   fit = max(1, POSITIONS // (height * width))
   images = max(n for n in range(1, min(fit, B) + 1) if B % n == 0)
+  # Images far apart go together, so that a batch sharded over devices stays so.
+  split = (images, B // images)
   pad = ((0, 0), (k // 2, k // 2), (k // 2, k // 2), (0, 0))
-  x = jnp.pad(x_BHWC, pad)
+  x, g = (
+    a.reshape(split + a.shape[1:]) for a in (jnp.pad(x_BHWC, pad), g_BHWO)
+  )
   rows = [slice(i, i + stride * (height - 1) + 1, stride) for i in range(k)]
   cols = [slice(j, j + stride * (width - 1) + 1, stride) for j in range(k)]
+  windows = [(slice(None), r, c) for r in rows for c in cols]
 
-  def add(dw, i):
-    # Images far apart, so that a batch sharded over devices stays so.
+  def add(carry, i):
+    dw, patches = carry
     x_nHWC, g_nHWO = (
-      jax.lax.dynamic_index_in_dim(
-        a.reshape((images, B // images) + a.shape[1:]), i, 1, keepdims=False
-      )
-      for a in (x, g_BHWO)
+      jax.lax.dynamic_index_in_dim(a, i, 1, keepdims=False) for a in (x, g)
     )
-    patches = [x_nHWC[:, r, c] for r in rows for c in cols]
+    # Written in place, for a concatenation would copy every window twice.
+    for n, window in enumerate(windows):
+      patches = jax.lax.dynamic_update_slice_in_dim(
+        patches, x_nHWC[window], n * C, 3
+      )
     # In this order the matmul transposes its small operand; the other way
     # round costs a third more.
-    return dw + jnp.einsum(
-      'nhwo,nhwp->op',
-      g_nHWO,
-      jnp.concatenate(patches, -1),
-      preferred_element_type=jnp.float32,
-    ), None
+    dw += jnp.einsum(
+      'nhwo,nhwp->op', g_nHWO, patches, preferred_element_type=jnp.float32
+    )
+    return (dw, patches), None
 
-  dw = jnp.zeros((out, kernel_HWIO.size // out), jnp.float32)
-  dw, _ = jax.lax.scan(add, dw, jnp.arange(B // images))
+  dw = jnp.zeros((out, k * k * C), jnp.float32)
+  patches = jnp.zeros((images, height, width, k * k * C), x.dtype)
+  (dw, _), _ = jax.lax.scan(add, (dw, patches), jnp.arange(B // images))
   return dw.T.reshape(kernel_HWIO.shape).astype(kernel_HWIO.dtype)
 
 

@@ -1,0 +1,139 @@
+"""The parts of an experiment, each checked as it is made."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from mmjax._compose import call, lookup
+from mmjax.base import RESERVED, Ragged, Source
+from mmjax.data import augment as augments
+from mmjax.data import feed
+from mmjax.data import missing as lacks
+from mmjax.models import auto
+
+SPLITS = ('train', 'validation', 'test')
+SAMPLE = 256  # examples that are looked at before anything starts
+
+
+def check_batches(mesh, batch_size: int, eval_batch_size: int) -> None:
+  data = mesh.shape['data']
+  for name, size in (
+    ('batch_size', batch_size),
+    ('eval_batch_size', eval_batch_size),
+  ):
+    if size < 1 or size % data:
+      raise ValueError(
+        f'config.{name}={size} does not divide among the {data} devices that '
+        f'config.mesh.data spreads a batch over; take a multiple of {data}.'
+      )
+
+
+def sources(data: dict, missing: dict) -> dict[str, Source]:
+  make = lookup('data', data, 'config.data')
+  sources = {split: make(split) for split in SPLITS}
+  train = sources['train']
+  bad = [m for m in train.modalities if m in RESERVED or '/' in m]
+  if bad:
+    raise ValueError(
+      f'config.data: modalities cannot be called {", ".join(bad)}; rename them.'
+    )
+  if not train.size:
+    raise ValueError(
+      f'config.data: the training split of {data["name"]!r} has no example. '
+      'Look at its options for splits and labels.'
+    )
+  if not (sources['validation'].size or sources['test'].size):
+    raise ValueError(
+      f'config.data: {data["name"]!r} has neither validation nor test '
+      'examples, so nothing could be measured.'
+    )
+  rates = call(_missing_rates, missing, 'config.missing')
+  for i, split in enumerate(SPLITS):
+    if rates[split] and sources[split].size:
+      seed = rates['seed'] * len(SPLITS) + i
+      sources[split] = lacks.drop(sources[split], rates[split], seed)
+  return sources
+
+
+def _missing_rates(
+  *, train: float, validation: float, test: float, seed: int
+) -> dict[str, Any]:
+  return dict(train=train, validation=validation, test=test, seed=seed)
+
+
+def encoders(sections: dict, train: Source, width: int, dtype: str):
+  """One module per modality, and the sample that they were fitted to."""
+  sample = feed.load(train, np.arange(min(SAMPLE, train.size)), None)
+  check_sample(sample, train)
+  unknown = [m for m in sections if m not in train.modalities]
+  if unknown:
+    raise ValueError(
+      f'config.encoders names {", ".join(unknown)}, but the data have the '
+      f'modalities {", ".join(train.modalities)}.'
+    )
+  modules = {}
+  for m in train.modalities:
+    section = sections.get(m) or auto.section(m, sample[m], width)
+    section = {'width': width, 'dtype': dtype, **section}
+    make = lookup('models', section, f'config.encoders.{m}')
+    module = modules[m] = make()
+    one = jax.tree.map(lambda x: x[:1], sample[m])
+    try:
+      jax.eval_shape(
+        lambda x, e=module: e.init(
+          jax.random.key(0), x, np.ones(1, bool), False
+        ),
+        one,
+      )
+    except (ValueError, TypeError) as error:
+      shape = getattr(one, 'values', one).shape[1:]
+      raise ValueError(
+        f'config.encoders.{m}: {section["name"]!r} cannot read examples of '
+        f'shape {shape} ({"ragged" if isinstance(one, Ragged) else "fixed"}): '
+        f'{error}'
+      ) from error
+  return modules, sample
+
+
+def check_sample(sample: dict, train: Source) -> None:
+  label = sample['label']
+  if label.min() < 0 or label.max() >= len(train.class_names):
+    raise ValueError(
+      f'config.data: labels run from {label.min()} to {label.max()}, but there '
+      f'are {len(train.class_names)} classes, numbered from 0.'
+    )
+  bad = feed.nonfinite(sample, train.modalities)
+  if bad:
+    raise ValueError(
+      f'config.data: {", ".join(bad)} holds NaN or infinity in the first '
+      f'{len(label)} training examples. Clean it, or mark those examples as '
+      'missing the modality.'
+    )
+  for m in train.modalities:
+    if not sample['present'][m].any() and len(label) == train.size:
+      raise ValueError(
+        f'config.data: no training example has the modality {m!r}. Leave it '
+        'out of config.data.modalities.'
+      )
+
+
+def transform(sections: dict, modalities) -> augments.Transform:
+  unknown = [m for m in sections if m not in modalities]
+  if unknown:
+    raise ValueError(
+      f'config.augment names {", ".join(unknown)}, but the data have the '
+      f'modalities {", ".join(modalities)}.'
+    )
+  return augments.make(sections)
+
+
+def check_init(init: Callable) -> None:
+  """What does not fit together shows in the shapes, before compiling."""
+  try:
+    jax.eval_shape(init, jax.random.key(0))
+  except (ValueError, TypeError) as error:
+    raise ValueError(
+      f'config.head, config.encoders and config.method do not fit: {error}'
+    ) from error
