@@ -61,10 +61,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
   return f' Did you mean {close[0]!r}?' if close else ''
 
 
-def call(function: Callable, section: Mapping[str, Any], place: str) -> Any:
-  """function(**section), with keys checked and errors that name the place."""
-  check_keys(function, section, place)
-  return function(**section)
+def call(
+  function: Callable, section: Mapping[str, Any], place: str, **given: Any
+) -> Any:
+  """function(**section, **given), with errors that name the place."""
+  check_keys(function, section, place, given)
+  return function(**section, **given)
 
 
 def named(

@@ -17,7 +17,7 @@ from mmjax import optim as optims
 from mmjax import plan as plans
 from mmjax import seeds as ways
 from mmjax import sharding
-from mmjax._compose import call, check_keys, lookup, named, plain
+from mmjax._compose import call, lookup, named, plain
 from mmjax.base import Batch, Eval, Kit, Method, Source
 from mmjax.data import feed, order
 from mmjax.models import net
@@ -82,8 +82,7 @@ def build(config: ConfigDict | Mapping[str, Any]) -> Experiment:
   Raises ValueError, naming the place in the config and the way out.
   """
   config = plain(config)
-  check_keys(_build, {'config': config, **config}, 'config')
-  return _build(config=config, **config)
+  return call(_build, config, 'config', config=config)
 
 
 def _build(
@@ -112,7 +111,7 @@ def _build(
   reader: dict,
   run: dict,
 ) -> Experiment:
-  when = call(_when, {**run, 'evals': evals}, 'config.run')
+  when = call(_when, run, 'config.run', evals=evals)
   if order_seed < 0 or seed < 0:
     raise ValueError('config.seed and config.order_seed must not be negative.')
   devices = call(sharding.make_mesh, mesh, 'config.mesh')
@@ -192,7 +191,7 @@ def _build(
     observers={n: models.observe(e.observe) for n, e in questions.items()},
     batch_size=batch_size,
     eval_batch_size=eval_batch_size,
-    stream=call(_stream, {**reader, 'mesh': devices}, 'config.reader'),
+    stream=call(_stream, reader, 'config.reader', mesh=devices),
     run=when,
   )
 

@@ -86,7 +86,8 @@ def _train():
     raise ValueError('Several processes need a --workdir that all of them see.')
   exp = _build(FLAGS.config)
   workdir = pathlib.Path(FLAGS.workdir or _new_workdir())
-  print(f'Run folder: {workdir}', flush=True)
+  if jax.process_index() == 0:
+    print(f'Run folder: {workdir}', flush=True)
   try:
     train.run(exp, workdir)
   except train.Stopped as stopped:
@@ -188,19 +189,27 @@ def _distribute():
   JAX reads the coordinator's address from the environment, but not these two.
   """
   coordinator = FLAGS.coordinator or os.environ.get('JAX_COORDINATOR_ADDRESS')
-  if not coordinator:
+  if not coordinator and FLAGS.num_processes is FLAGS.process_id is None:
     return
-  import jax
-
   count = FLAGS.num_processes or os.environ.get('JAX_NUM_PROCESSES')
   index = FLAGS.process_id
   index = os.environ.get('JAX_PROCESS_ID') if index is None else index
-  if count is None or index is None:
+  if not coordinator or count is None or index is None:
     raise ValueError(
       'Several processes need --coordinator, --num_processes and --process_id '
       '(or JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID).'
     )
-  jax.distributed.initialize(coordinator, int(count), int(index))
+  if not coordinator.rpartition(':')[2].isdigit():
+    raise ValueError(f'--coordinator={coordinator} must read host:port.')
+  import jax
+
+  try:
+    jax.distributed.initialize(coordinator, int(count), int(index))
+  except RuntimeError as error:  # what jax raises here has no better name
+    raise ValueError(
+      f'Process {index} of {count} could not join the others at {coordinator}: '
+      f'{error}'
+    ) from error
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):  # noqa: ARG001

@@ -26,6 +26,11 @@ class Optimizer(NamedTuple):
 def _chain(lr, clip_norm, weight_decay, direction, decoupled) -> Optimizer:
   if lr <= 0:
     raise ValueError(f'config.optim.lr={lr} must be above 0.')
+  if clip_norm < 0 or weight_decay < 0:
+    raise ValueError(
+      f'config.optim: clip_norm={clip_norm} and weight_decay={weight_decay} '
+      'must not be negative; 0 leaves them out.'
+    )
   clip = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
   decay = [optax.add_decayed_weights(weight_decay)] if weight_decay else []
   parts = [direction, *decay] if decoupled else [*decay, direction]
@@ -66,6 +71,8 @@ OPTIMIZERS = {'sgd': sgd, 'adamw': adamw}
 
 
 def _warm(schedule: Schedule, warmup_steps: float) -> Schedule:
+  if warmup_steps < 0:
+    raise ValueError('config.schedule.warmup_epochs must not be negative.')
   if not warmup_steps:
     return schedule
   return lambda step: schedule(step) * jnp.minimum(1, (step + 1) / warmup_steps)
@@ -88,6 +95,10 @@ def staircase(
   warmup_epochs: float = 0.0,
 ):
   """lr * factor ** floor(epoch / every_epochs): PyTorch's StepLR."""
+  if every_epochs <= 0:
+    raise ValueError(
+      f'config.schedule.every_epochs={every_epochs} must be above 0.'
+    )
   every = every_epochs * clock.steps_per_epoch
   return _warm(
     lambda step: lr * factor ** jnp.floor(step / every),

@@ -32,6 +32,11 @@ def make(
       'config.phases is empty: name what to train, and how long.'
     )
   for entry in phases:
+    if not isinstance(entry, (tuple, list)) or len(entry) not in (2, 3):
+      raise ValueError(
+        f'config.phases: {entry!r} must be (name, epochs) or (name, amount, '
+        "unit). One phase alone needs a comma behind it: (('lap', 30),)."
+      )
     name, amount, unit = (*entry, 'epochs') if len(entry) == 2 else entry
     if name not in menu:
       close = difflib.get_close_matches(name, menu, 1)

@@ -50,6 +50,8 @@ def run(exp: Experiment, workdir: str | os.PathLike) -> dict[str, Any]:
     stop = stack.enter_context(_Stop())
     states = _begin(exp, checkpoints, logger)
     states = _train(exp, states, checkpoints, logger, stop)
+    checkpoints.settle()
+    stop.at_once = True
     return finish(exp, states, path, checkpoints, logger)
 
 
@@ -117,13 +119,11 @@ def _train(exp, states, checkpoints, logger, stop) -> Any:
 def finish(exp, states, path: pathlib.Path, checkpoints, logger) -> dict:
   """Final numbers on validation and test; results.json, table and report."""
   if exp.run.select == 'best':
-    checkpoints.settle()
     best = checkpoints.restore(exp.seeds.abstract, 'best')
     if best:
       states = best.state
       logger.message(f'Best on validation: checkpoint {best.step}.')
   results = evaluate.run(exp, states, ('validation', 'test'), save_to=path)
-  checkpoints.settle()
   if jax.process_index() == 0:
     logger.message(log.table(results, list(results)[-1]))
     with folder.forgiving(path / folder.RESULTS, 'start the same run again'):
@@ -141,7 +141,7 @@ class _Stop:
   SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
   def __init__(self):
-    self.name, self._old = '', {}
+    self.name, self.at_once, self._old = '', False, {}
 
   def __enter__(self):
     try:
@@ -157,9 +157,14 @@ class _Stop:
 
   def _hear(self, number, frame):  # noqa: ARG002
     self.name = signal.Signals(number).name
-    os.write(2, b'\nSaving after this step; once more to end at once.\n')
     for each, old in self._old.items():
       signal.signal(each, old)
+    if self.at_once:  # nothing is left to save
+      raise Stopped(
+        f'Stopped by {self.name} after the last step. The same command, with '
+        'its --workdir, goes on to the evaluation.'
+      )
+    os.write(2, b'\nSaving after this step; once more to end at once.\n')
 
   def asked(self, step: int) -> bool:
     """Whether to end; several processes agree, every few steps."""

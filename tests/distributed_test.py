@@ -151,6 +151,10 @@ def test_processes_need_one_folder_and_a_full_address(recipe):
   first, second = Pair(f'--config={recipe}').end()
   assert (first[0], second[0]) == (1, 1)
   assert 'Several processes need a --workdir' in first[1]
+  alone = commands.start(
+    '--coordinator=localhost', '--num_processes=1', '--process_id=0'
+  )
+  assert '--coordinator=localhost must read host:port' in commands.end(alone)[1]
 
 
 def test_eight_devices_give_the_losses_of_one(tmp_path):

@@ -131,7 +131,8 @@ def test_tables_and_files_have_what_the_config_says():
 WRONG = {
   # Keys.
   'metod': ('mla', r"config.metod does not exist. Did you mean 'method'\?"),
-  'xyzzy': (1, 'config.xyzzy does not exist. config takes: config, data'),
+  'xyzzy': (1, 'config.xyzzy does not exist. config takes: data, mis'),
+  'config': ({}, 'config.config does not exist'),
   'method.alhpa': (0.1, r"config.method.alhpa does.* Did you mean 'alpha'\?"),
   'data.pth': ('', r"config.data.pth does not exist. Did you mean 'path'\?"),
   'data.split': ('test', 'config.data.split does not exist'),
@@ -144,6 +145,8 @@ WRONG = {
   'evals.classification.bin': (9, r"classification.bin does.* mean 'bins'\?"),
   'mesh.dat': (1, r"config.mesh.dat does not exist. Did you mean 'data'\?"),
   'reader.thread': (1, r"config.reader.thread does.* mean 'threads'\?"),
+  'run.evals': ({}, 'config.run.evals does not exist'),
+  'reader.mesh': (1, 'config.reader.mesh does not exist'),
   'run.kep': (1, r"config.run.kep does not exist. Did you mean 'keep'\?"),
   # Names.
   'data.name': ('aray', r"name='aray' is no file of mmjax/data. Did you mean"),
@@ -172,6 +175,8 @@ WRONG = {
   'seeds_how': ('pmap', "config.seeds_how='pmap' is none of auto, loop, vmap"),
   'mesh.data': (5, 'data=5 devices, but there are 8'),
   'optim.lr': (0, 'config.optim.lr=0 must be above 0'),
+  'optim.weight_decay': (-1, 'weight_decay=-1 must not be negative'),
+  'schedule.warmup_epochs': (-1, 'warmup_epochs must not be negative'),
   'missing.train': (0.6, r'0.6 must be from 0 to 1 - 1/M = 0.5: each example'),
   'run.select': ('last', "config.run.select='last': 'latest' or 'best' it is"),
   'run.watch': ('joint/accuracy', 'must read <eval>/<modality or joint>/<meas'),

@@ -66,6 +66,15 @@ def ran(recipe, tmp_path_factory):
   return workdir
 
 
+def test_the_folder_tells_what_was_run(ran, recipe):
+  record = json.loads((ran / 'config.json').read_text())
+  assert record['config']['data']['path'].startswith(str(recipe.parent))
+  assert record['config']['phases'] == [['lap', 2]]
+  assert record['config']['seeds_how'] == 'loop'  # and no longer 'auto'
+  assert record['modalities'] == list(MODALITIES)
+  assert record['versions']['jax'] == jax.__version__
+
+
 def evaluated(workdir, name):
   return json.loads((workdir / f'eval_{name}.json').read_text())
 
@@ -162,6 +171,7 @@ WRONG = {
   'train': 'train: flags begin with --',
   '--num_processes=two': 'num_processes=two',
   '--coordinator=127.0.0.1:1': 'need --coordinator, --num_processes',
+  '--process_id=0': 'need --coordinator, --num_processes',
   '--mode=prepare': "'arrays' needs no preparation",
   '--workdir=/dev/null/run': 'Not a directory: ./dev/null/run',
   '--workdir=/': 'not empty and no run folder',

@@ -99,6 +99,8 @@ def test_clipping_bounds_the_gradient_before_all_else(make):
 def test_a_learning_rate_must_be_positive(make):
   with pytest.raises(ValueError, match='config.optim.lr=0 must be above 0'):
     make(lr=0)
+  with pytest.raises(ValueError, match='clip_norm=-1 .*must not be negative'):
+    make(clip_norm=-1)
 
 
 # Schedules.
@@ -138,6 +140,14 @@ def test_warmup_climbs_in_equal_steps(name):
   if name == 'cosine':  # what is left of training is for the wave
     np.testing.assert_allclose(warm[10 + 15], 0.5, rtol=1e-5)
     np.testing.assert_allclose(warm[-1], 0, atol=1e-6)
+
+
+def test_schedules_check_their_periods():
+  with pytest.raises(ValueError, match='every_epochs=0 must be above 0'):
+    optim.staircase(1.0, CLOCK, every_epochs=0)
+  for make in optim.SCHEDULES.values():
+    with pytest.raises(ValueError, match='warmup_epochs must not be negative'):
+      make(1.0, CLOCK, warmup_epochs=-1)
 
 
 # The plan.
@@ -183,6 +193,8 @@ def test_every_step_belongs_to_one_segment(phases, done):
     ((('lab', 1),), "names 'lab'.* lap, turn. Did you mean 'lap'?"),
     ((('zzz', 1),), "names 'zzz', but the method has the phases lap, turn"),
     ((('lap', 1, 'hours'),), "counts in 'hours'; 'epochs' or 'steps' it is"),
+    (('lap', 30), r"'lap' must be .name, epochs.*comma.*\(\('lap', 30\),\)"),
+    ((('lap', 1, 'steps', 2),), 'must be .name, epochs'),
     ((('lap', 0),), 'is shorter than one step'),
     ((('lap', 0.05),), 'is shorter than one step'),
   ],

@@ -197,6 +197,18 @@ def test_a_finished_run_is_evaluated_again_without_harm(exp, whole, capfd):
   assert_same(Run(exp, whole.path), whole)
 
 
+def test_a_signal_after_the_last_step_ends_it_at_once(exp, whole, monkeypatch):
+  def stop(*_, **__):
+    os.kill(os.getpid(), signal.SIGINT)
+    raise AssertionError('went on')
+
+  monkeypatch.setattr(train.evaluate, 'run', stop)
+  before = signal.getsignal(signal.SIGINT)
+  with pytest.raises(train.Stopped, match='SIGINT after the last step'):
+    train.run(exp, whole.path)
+  assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_a_folder_belongs_to_one_config(exp, whole):
   before = sorted(whole.path.rglob('*'))
   other = {**exp.config, 'optim': {**exp.config['optim'], 'lr': 0.25}}
