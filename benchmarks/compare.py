@@ -133,7 +133,8 @@ def main():
         config = recipe(data, method, flags.seeds, flags.root)
         train.run(experiment.build(config), folder)
     print(f'\n## {data}\n')
-    report.compare(folders, flags.out / f'{data}.html')
+    page = flags.out / f'{data}.html'
+    report.main([*map(str, folders), f'--out={page}', '--markdown'])
 
 
 if __name__ == '__main__':

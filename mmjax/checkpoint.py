@@ -77,15 +77,16 @@ class Checkpoints:
       score: higher is better; None or NaN is worse than any.
     """
     self.settle()
-    usable = score is not None and math.isfinite(score)
+    if score is not None and not math.isfinite(score):
+      score = None
     sums = {'/'.join(path): value for path, value in checksums(state)}
-    meta = {'step': step, 'score': score if usable else None, 'checksums': sums}
+    meta = {'step': step, 'score': score, 'checksums': sums}
     need = sum(x.nbytes for x in jax.tree.leaves(state)) + SLACK
     if anywhere(need > _free(self.folder)):  # orbax would fail, and at length
       self._fail(step, f'it may take {need / 1e6:.1f} MB')
       return
     self._writing = step
-    self._scores[step] = score if usable else -math.inf
+    self._scores[step] = -math.inf if score is None else score
     try:
       saved = self._manager.save(
         step,
@@ -183,7 +184,7 @@ class Checkpoints:
     return state, ''
 
   def _read(self, step: int, abstract: Any) -> Any:
-    item = self._manager.restore(
+    item: Any = self._manager.restore(
       step,
       args=ocp.args.Composite(
         state=ocp.args.StandardRestore(abstract), meta=ocp.args.JsonRestore()

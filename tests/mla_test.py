@@ -91,10 +91,17 @@ def test_a_modality_nobody_has_leaves_the_projection_alone():
   z_D = mean_feature(world, state, batch, 'visual')
   want = rls.update(jnp.eye(8), z_D, 0.1)
   tiny.close(after.method.P_DD, want, atol=1e-5)
-  nothing, _ = step(state, tiny.absent(batch, *PAIR))
-  assert tiny.same(nothing.params, state.params)
-  assert tiny.same(nothing.opt, state.opt)
-  assert tiny.same(nothing.method.P_DD, state.method.P_DD)
+
+
+@pytest.mark.parametrize('projection', ['rls', 'released'])
+def test_a_batch_of_nobody_changes_nothing(projection):
+  world = linear(PAIR, projection=projection)
+  ((state, _),) = run(world, 'lap', 1)
+  step = jax.jit(world.method.phases['lap'].step)
+  after, _ = step(state, tiny.absent(world.batch(1), *PAIR))
+  assert tiny.same(after.params, state.params)
+  assert tiny.same(after.opt, state.opt)
+  assert tiny.same(after.method.P_DD, state.method.P_DD)
 
 
 # The projection, written down again with NumPy from gradients alone.

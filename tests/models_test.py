@@ -206,6 +206,11 @@ def test_dropout_follows_its_key_and_rests_in_evaluation(name):
   )
   same(first, again)
   assert np.abs(first - other).max() > 1e-3
+  resting = [
+    module.apply(variables, x, ALL, False, rngs={'dropout': jax.random.key(i)})
+    for i in (1, 2)
+  ]
+  same(*resting)
 
 
 def test_batch_sharded_over_eight_devices_has_global_statistics():
@@ -522,10 +527,12 @@ def test_patches_are_cut_without_overlap(shape):
   np.testing.assert_array_equal(cut, np.stack(expected, 2))
 
 
-@pytest.mark.parametrize('name', ['patch image', 'patch frames', 'text'])
-def test_position_counts(name):
+@pytest.mark.parametrize(
+  'name, axis',
+  [('patch image', 1), ('patch frames', 1), ('patch frames', 2), ('text', 1)],
+)
+def test_position_counts(name, axis):
   module, x, variables = start(name)
-  axis = 2 if name == 'patch frames' else 1
   turned = jnp.flip(x, axis)
   a, b = infer(module, variables, x), infer(module, variables, turned)
   assert np.abs(a - b).max() > 1e-4

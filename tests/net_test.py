@@ -71,7 +71,7 @@ def test_heads_tell_logits_of_each_and_of_all(name):
 
 
 @each_head
-def test_what_is_absent_adds_nothing(name):
+def test_an_absence_concerns_its_example_alone(name):
   module, feats = head_of(name), features()
   params = initialised(module, feats, everybody())
   has = jnp.arange(B) < 2
