@@ -16,27 +16,22 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from configs import common  # noqa: E402
-
 from mmjax import experiment, report, train  # noqa: E402
 
 # name: (method section, head, phase)
 METHODS = {
-  'late fusion of unimodal': (dict(name='unimodal'), 'late', 'unimodal'),
-  'joint, sum': (dict(name='joint'), 'sum', 'joint'),
-  'joint, concat': (dict(name='joint'), 'concat', 'joint'),
-  'MLA without projection': (
-    dict(name='mla', projection='none'),
-    'shared',
-    'lap',
-  ),
-  'MLA, fixed fusion': (dict(name='mla', fusion='fixed'), 'shared', 'lap'),
-  'MLA, released code': (dict(name='mla_released'), 'shared', 'lap'),
-  'MLA, released, projection forced': (
+  'late': (dict(name='unimodal'), 'late', 'unimodal'),
+  'sum': (dict(name='joint'), 'sum', 'joint'),
+  'concat': (dict(name='joint'), 'concat', 'joint'),
+  'mla_no_projection': (dict(name='mla', projection='none'), 'shared', 'lap'),
+  'mla_fixed_fusion': (dict(name='mla', fusion='fixed'), 'shared', 'lap'),
+  'mla_released': (dict(name='mla_released'), 'shared', 'lap'),
+  'mla_released_forced': (
     dict(name='mla_released', projection=True, fusion='entropy_released'),
     'shared',
     'lap',
   ),
-  'MLA': (dict(name='mla'), 'shared', 'lap'),
+  'mla': (dict(name='mla'), 'shared', 'lap'),
 }
 
 SGD = dict(name='sgd', momentum=0.9, weight_decay=1e-4)
@@ -117,17 +112,21 @@ def main():
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--out', type=pathlib.Path, default='runs/compare')
   parser.add_argument('--data', default=','.join(DATA))
-  parser.add_argument('--methods', default=';'.join(METHODS))
+  parser.add_argument('--methods', default=','.join(METHODS))
   parser.add_argument('--seeds', type=int, default=5)
   parser.add_argument('--root', type=pathlib.Path, default='../shared/data')
   flags = parser.parse_args()
+  for names, known in ((flags.data, DATA), (flags.methods, METHODS)):
+    unknown = set(names.split(',')) - set(known)
+    if unknown:
+      parser.error(f'{", ".join(unknown)}: there are {", ".join(known)}')
   for data in flags.data.split(','):
     if data != 'digits' and not (flags.root / data / 'data.npz').exists():
       print(f'{data}: not in {flags.root}, left out')
       continue
     folders = []
-    for method in flags.methods.split(';'):
-      folder = flags.out / data / method.replace(' ', '_').replace(',', '')
+    for method in flags.methods.split(','):
+      folder = flags.out / data / method
       folders.append(folder)
       if not (folder / 'results.json').exists():
         config = recipe(data, method, flags.seeds, flags.root)

@@ -1,7 +1,7 @@
 r"""Joint training on the digits: the net and the budget of mla_digits.
 
-  python -m mmjax.main --config=configs/joint_digits.py
-  python -m mmjax.main --config=configs/joint_digits.py:sum
+python -m mmjax.main --config=configs/joint_digits.py
+python -m mmjax.main --config=configs/joint_digits.py:sum
 """
 
 from configs import mla_digits

@@ -1,6 +1,6 @@
 r"""Unimodal training on the digits, fused late: as mla_digits otherwise.
 
-  python -m mmjax.main --config=configs/unimodal_digits.py
+python -m mmjax.main --config=configs/unimodal_digits.py
 """
 
 from configs import mla_digits

@@ -1,5 +1,6 @@
 """The parts of an experiment, each checked as it is made."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -63,8 +64,9 @@ def _missing_rates(
   return dict(train=train, validation=validation, test=test, seed=seed)
 
 
-def encoders(sections: dict, train: Source, width: int, dtype: str):
+def encoders(sections: dict, sources: dict, width: int, dtype: str):
   """One module per modality, and the sample that they were fitted to."""
+  train = sources['train']
   sample = feed.load(train, np.arange(min(SAMPLE, train.size)), None)
   check_sample(sample, train)
   unknown = [m for m in sections if m not in train.modalities]
@@ -76,6 +78,8 @@ def encoders(sections: dict, train: Source, width: int, dtype: str):
   modules = {}
   for m in train.modalities:
     section = sections.get(m) or auto.section(m, sample[m], width)
+    if m not in sections and section['name'] == 'text':
+      section['vocab'] = 1 + _largest_id(sources, m)
     section = {'width': width, 'dtype': dtype, **section}
     make = lookup('models', section, f'config.encoders.{m}')
     module = modules[m] = make()
@@ -97,6 +101,17 @@ def encoders(sections: dict, train: Source, width: int, dtype: str):
   return modules, sample
 
 
+def _largest_id(sources: dict[str, Source], m: str) -> int:
+  """Of the tokens of a modality, in any split."""
+  largest = 0
+  for source in sources.values():
+    for start in range(0, source.size, SAMPLE):
+      rows = np.arange(start, min(start + SAMPLE, source.size))
+      ids = source.take(rows)[m]
+      largest = max(largest, int(np.max(getattr(ids, 'values', ids))))
+  return largest
+
+
 def check_sample(sample: dict, train: Source) -> None:
   label = sample['label']
   if label.min() < 0 or label.max() >= len(train.class_names):
@@ -112,11 +127,15 @@ def check_sample(sample: dict, train: Source) -> None:
       'missing the modality.'
     )
   for m in train.modalities:
-    if not sample['present'][m].any() and len(label) == train.size:
-      raise ValueError(
-        f'config.data: no training example has the modality {m!r}. Leave it '
-        'out of config.data.modalities.'
-      )
+    if sample['present'][m].any():
+      continue
+    told = (
+      f'config.data: none of the first {len(label)} training examples has the '
+      f'modality {m!r}. If none has, leave it out of the data.'
+    )
+    if len(label) == train.size:
+      raise ValueError(told)
+    warnings.warn(told, stacklevel=2)
 
 
 def transform(sections: dict, modalities) -> augments.Transform:
@@ -126,7 +145,7 @@ def transform(sections: dict, modalities) -> augments.Transform:
       f'config.augment names {", ".join(unknown)}, but the data have the '
       f'modalities {", ".join(modalities)}.'
     )
-  return augments.make(sections)
+  return augments.compose(sections)
 
 
 def check_init(init: Callable) -> None:

@@ -15,8 +15,9 @@ from mmjax.experiment import Experiment
 class Watch:
   """What happens around a step: metrics, evaluation, checkpoints.
 
-  Metrics are read one period late, so the devices never wait for the host;
-  before anything is evaluated or saved, all of them are looked at.
+  Metrics of the newest step are left on the devices while others are read, so
+  these never wait for the host; before anything is evaluated or saved, all of
+  them are looked at.
   """
 
   def __init__(self, exp: Experiment, checkpoints: Checkpoints, logger):
@@ -54,7 +55,7 @@ class Watch:
   def step(self, step: int, phase: str, states, told) -> None:
     self.waiting.append((step, phase, told))
     if step % self.exp.run.log_steps == 0:
-      self.settle()
+      self.settle(but=1)
     save = step == self.total or step % self.save_every == 0
     due = self.eval_every and step % self.eval_every == 0
     if save or due:
@@ -62,12 +63,14 @@ class Watch:
     score = None
     if due or (save and self.scored):
       score = self._evaluate(step, states)
-    if save:
+    if save or (score is not None and score > self.checkpoints.best()):
       self._save(step, states, score)
 
-  def settle(self) -> None:
-    """Reads, checks and logs every metric that is still on the devices."""
-    for step, phase, told in self.waiting:
+  def settle(self, but: int = 0) -> None:
+    """Reads, checks and logs the metrics of all steps but the newest ones."""
+    ready = self.waiting[: len(self.waiting) - but]
+    self.waiting = self.waiting[len(ready) :]
+    for step, phase, told in ready:
       values = self.exp.seeds.stack(told)
       bad = [name for name, v in values.items() if not np.isfinite(v).all()]
       self._raise_if(bad, step, phase)
@@ -75,7 +78,6 @@ class Watch:
         values['lr'] = np.asarray(self.exp.lr(jnp.int32(step - 1)))
         self.logger.metrics(step, phase, values)
       self.logger.progress(step, values['loss'], phase)
-    self.waiting.clear()
 
   def look(self, step: int, phase: str, states) -> None:
     """Raises FloatingPointError if anything up to here is not finite.
@@ -120,7 +122,7 @@ class Watch:
 
 @jax.jit
 def _finite(state: TrainState) -> dict[str, jax.Array]:
-  """{part/block: bool[]} of parameters, statistics and optimizer state."""
+  """{part/block: bool[]} of all that a state holds."""
 
   def fine(tree):
     numbers = [
@@ -128,11 +130,12 @@ def _finite(state: TrainState) -> dict[str, jax.Array]:
     ]
     return jnp.array([jnp.isfinite(x).all() for x in numbers]).all()
 
-  return {
+  told = {
     f'{part}/{block}': fine(tree)
     for part in ('params', 'stats', 'opt')
     for block, tree in getattr(state, part).items()
   }
+  return {**told, 'method': fine(state.method)}
 
 
 def _unsound(states) -> list[str]:

@@ -118,6 +118,11 @@ class Checkpoints:
   def steps(self) -> list[int]:
     return sorted(self._manager.all_steps())
 
+  def best(self) -> float:
+    """The highest score of a checkpoint there is; -inf if none has one."""
+    known = [self._scores.get(step, -math.inf) for step in self.steps()]
+    return max((s for s in known if s < math.inf), default=-math.inf)
+
   def restore(self, abstract: Any, which: str = 'latest') -> Restored | None:
     """The latest or best good checkpoint, None if there is none at all.
 

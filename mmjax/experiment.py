@@ -118,13 +118,13 @@ def _build(
   parts.check_batches(devices, batch_size, eval_batch_size)
   sources = parts.sources(data, missing)
   train = sources['train']
-  modules, sample = parts.encoders(encoders, train, width, dtype)
+  modules, sample = parts.encoders(encoders, sources, width, dtype)
   facts = {
     'modalities': train.modalities,
     'num_classes': len(train.class_names),
   }
   module = lookup('models.fusion', head, 'config.head', facts)(**facts)
-  network = net.make(modules, module)
+  network = net.compose(modules, module)
   optimizer = named(optims.OPTIMIZERS, optim, 'config.optim')()
   per_epoch = order.steps_per_epoch(train.size, batch_size)
 

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import importlib.metadata
 import json
+import math
 import os
 import pathlib
 import subprocess
@@ -104,10 +105,12 @@ def compare(old: Mapping, new: Mapping, place: str = 'config') -> list[str]:
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
-  """Writes whole or not at all."""
+  """Writes whole or not at all; NaN and infinity become null."""
   temporary = _temporary(path)
   try:
-    temporary.write_text(json.dumps(value, indent=1, allow_nan=True), 'utf8')
+    temporary.write_text(
+      json.dumps(_nulls(value), indent=1, allow_nan=False), 'utf8'
+    )
     os.replace(temporary, path)
   finally:
     temporary.unlink(missing_ok=True)
@@ -158,6 +161,16 @@ def _revision() -> str:
   except (OSError, subprocess.CalledProcessError):
     return ''
   return told.stdout.strip()
+
+
+def _nulls(value: Any) -> Any:
+  if isinstance(value, dict):
+    return {k: _nulls(v) for k, v in value.items()}
+  if isinstance(value, (list, tuple)):
+    return [_nulls(v) for v in value]
+  return (
+    None if isinstance(value, float) and not math.isfinite(value) else value
+  )
 
 
 def _tuples(value: Any) -> Any:

@@ -35,6 +35,11 @@ def make(
   def key(state: TrainState, stream: str) -> Array:
     return fold(state.key, stream, state.step)
 
+  def epoch(state: TrainState) -> Array:
+    # In two parts, or an epoch could begin a rounding error early.
+    whole, part = jnp.divmod(state.step, steps_per_epoch)
+    return whole + part.astype(jnp.float32) / steps_per_epoch
+
   def forward(state, blocks, batch, *, only=None, edit=None, train=False):
     """`blocks` replace those of the state, as a loss to be differentiated has."""
     return net.forward(
@@ -85,7 +90,7 @@ def make(
     forward=forward,
     descend=descend,
     tick=lambda state: state.replace(step=state.step + 1),
-    epoch=lambda state: state.step.astype(jnp.float32) / steps_per_epoch,
+    epoch=epoch,
     key=key,
   )
 

@@ -26,7 +26,7 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string('raw_dir', None, 'Folder of raw files, to prepare.')
 flags.DEFINE_integer(
-  'workers', None, 'Processes of --mode=prepare; default one per core.'
+  'workers', None, 'Threads of --mode=prepare; default one per core.'
 )
 flags.DEFINE_enum(
   'on_corrupt',
@@ -110,6 +110,8 @@ def _eval():
       f'--drop={",".join(sorted(unknown))}: the modalities of this run are '
       f'{", ".join(exp.kit.modalities)}.'
     )
+  if set(FLAGS.drop) == set(exp.kit.modalities):
+    raise ValueError('--drop leaves no modality: keep at least one.')
   if not exp.sources[FLAGS.split].size:
     raise ValueError(f'--split={FLAGS.split} has no example in these data.')
   with Checkpoints(workdir / 'checkpoints', read_only=True) as checkpoints:
@@ -152,10 +154,10 @@ def _moved(config):
 def _prepare():
   from mmjax import _compose
 
-  options = _compose.plain(FLAGS.config)['data']
-  name = options.pop('name')
-  if name not in _compose.available('data'):
-    raise ValueError(f'config.data.name={name!r} is no file of mmjax/data.')
+  section = _compose.plain(FLAGS.config)['data']
+  _compose.lookup('data', section, 'config.data')  # the checks of training
+  options = {key: value for key, value in section.items() if key != 'name'}
+  name = section['name']
   module = importlib.import_module(f'mmjax.data.{name}')
   if not hasattr(module, 'prepare'):
     raise ValueError(f'config.data.name={name!r} needs no preparation.')

@@ -99,9 +99,10 @@ def staircase(
     raise ValueError(
       f'config.schedule.every_epochs={every_epochs} must be above 0.'
     )
-  every = every_epochs * clock.steps_per_epoch
+  # Whole numbers: XLA divides by multiplying, and a boundary would slip.
+  every = max(1, round(every_epochs * clock.steps_per_epoch))
   return _warm(
-    lambda step: lr * factor ** jnp.floor(step / every),
+    lambda step: lr * factor ** jnp.float32(step // every),
     warmup_epochs * clock.steps_per_epoch,
   )
 

@@ -32,7 +32,13 @@ def make_mesh(*, data: int = -1, seed: int = 1) -> Mesh:
       f'config.mesh asks for seed={seed} x data={data} devices, but there are '
       f'{total} ({jax.devices()[0].platform}). Let data=-1 take what is there.'
     )
-  devices = np.asarray(jax.devices()[: data * seed]).reshape(seed, data)
+  used = jax.devices()[: data * seed]
+  if len({d.process_index for d in used}) < jax.process_count():
+    raise ValueError(
+      f'config.mesh: data={data}, seed={seed} leaves some of the '
+      f'{jax.process_count()} processes without a device. Let data=-1 take all.'
+    )
+  devices = np.asarray(used).reshape(seed, data)
   return Mesh(devices, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 

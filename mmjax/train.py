@@ -159,7 +159,7 @@ class _Stop:
     self.name = signal.Signals(number).name
     for each, old in self._old.items():
       signal.signal(each, old)
-    if self.at_once:  # nothing is left to save
+    if self.at_once and jax.process_count() == 1:  # nothing is left to save
       raise Stopped(
         f'Stopped by {self.name} after the last step. The same command, with '
         'its --workdir, goes on to the evaluation.'

@@ -27,7 +27,7 @@ def batch_of(count=8, shape=(2, 20, 24, 3), seed=0):
 
 
 def both(**image):
-  return augment.make(
+  return augment.compose(
     {
       'visual': dict(name='image', size=16, **image),
       'audio': dict(name='spec_augment', widths=(4, 4)),
@@ -48,7 +48,7 @@ def smooth(height, width):
 
 def test_modalities_without_section_and_other_entries_pass():
   batch = batch_of()
-  transform = augment.make({'audio': dict(name='standardize')})
+  transform = augment.compose({'audio': dict(name='standardize')})
   out = transform.train(jax.random.key(0), batch)
   assert set(out) == set(batch)
   assert out['visual'] is batch['visual']
@@ -57,7 +57,7 @@ def test_modalities_without_section_and_other_entries_pass():
 
 def test_eval_is_pil_resize_and_standardised():
   batch = {'visual': smooth(40, 60)[None], 'index': np.zeros(1, np.int32)}
-  out = augment.make({'visual': dict(name='image', size=16)}).eval(batch)
+  out = augment.compose({'visual': dict(name='image', size=16)}).eval(batch)
   pil = PIL.Image.fromarray(batch['visual'][0]).resize(
     (16, 16), PIL.Image.Resampling.BILINEAR
   )
@@ -155,11 +155,11 @@ def test_frames_are_cropped_each_for_itself_unless_told():
   batch = {'visual': np.repeat(frame, 3, 1), 'index': np.arange(2)}
   section = dict(name='image', size=8)
   key = jax.random.key(0)
-  train = jax.jit(augment.make({'visual': section}).train)
+  train = jax.jit(augment.compose({'visual': section}).train)
   apart = train(key, batch)['visual']
   assert not np.allclose(apart[:, 0], apart[:, 1])
   same = dict(section, same_crop=True)
-  alike = jax.jit(augment.make({'visual': same}).train)(key, batch)['visual']
+  alike = jax.jit(augment.compose({'visual': same}).train)(key, batch)['visual']
   np.testing.assert_allclose(alike[:, 0], alike[:, 2], atol=1e-6)
   assert not np.allclose(alike[0], alike[1])
 
@@ -180,7 +180,7 @@ def test_an_example_hangs_on_its_index_not_on_its_place():
 
 def test_a_modality_does_not_hang_on_the_others():
   batch, key = batch_of(), jax.random.key(7)
-  alone = augment.make({'audio': dict(name='spec_augment', widths=(4, 4))})
+  alone = augment.compose({'audio': dict(name='spec_augment', widths=(4, 4))})
   np.testing.assert_array_equal(
     jax.jit(alone.train)(key, batch)['audio'],
     jax.jit(both().train)(key, batch)['audio'],
@@ -215,7 +215,7 @@ def test_seeds_axis_equals_separate_seeds():
 def test_spec_augment_masks_stripes_and_keeps_the_rest():
   batch, key = batch_of(count=64), jax.random.key(0)
   section = dict(name='spec_augment', widths=(4, 3), masks=(1, 2), fill=9.0)
-  out = augment.make({'audio': section}).train(key, batch)['audio'][..., 0]
+  out = augment.compose({'audio': section}).train(key, batch)['audio'][..., 0]
   x, hit = batch['audio'][..., 0], np.asarray(out) == 9.0
   np.testing.assert_array_equal(np.asarray(out)[~hit], x[~hit])
   rows, columns = hit.all(2), hit.all(1)  # whole stripes
@@ -229,7 +229,7 @@ def test_spec_augment_masks_stripes_and_keeps_the_rest():
 def test_spec_augment_fills_with_the_mean_by_default():
   batch = batch_of(count=4)
   section = dict(name='spec_augment', widths=(12, 0), masks=(5, 0))
-  out = augment.make({'audio': section}).train(jax.random.key(2), batch)
+  out = augment.compose({'audio': section}).train(jax.random.key(2), batch)
   x, y = batch['audio'], np.asarray(out['audio'])
   mean = np.broadcast_to(x.mean((1, 2, 3), keepdims=True), x.shape)
   assert (y != x).any()
@@ -238,7 +238,7 @@ def test_spec_augment_fills_with_the_mean_by_default():
 
 def test_standardize_and_its_gradient():
   section = dict(name='standardize', mean=(1.0, 2.0), std=(2.0, 4.0))
-  transform = augment.make({'x': section})
+  transform = augment.compose({'x': section})
   batch = {'x': jnp.array([[3.0, 2.0], [1.0, 10.0]]), 'index': jnp.arange(2)}
   np.testing.assert_array_equal(transform.eval(batch)['x'], [[1, 0], [0, 2]])
   key = jax.random.key(0)
@@ -248,7 +248,7 @@ def test_standardize_and_its_gradient():
 
 def test_standardize_leaves_padding_zero():
   x = base.Ragged(jnp.ones((2, 3, 4)), jnp.array([[1, 1, 0], [1, 0, 0]], bool))
-  transform = augment.make({'x': dict(name='standardize', mean=3.0)})
+  transform = augment.compose({'x': dict(name='standardize', mean=3.0)})
   out = transform.eval({'x': x})['x']
   np.testing.assert_array_equal(out.values[..., 0], [[-2, -2, 0], [-2, 0, 0]])
 
@@ -256,7 +256,7 @@ def test_standardize_leaves_padding_zero():
 def test_gradient_passes_masks():
   batch, key = batch_of(count=2), jax.random.key(0)
   section = dict(name='spec_augment', widths=(4, 4), fill=0.0)
-  train = augment.make({'audio': section}).train
+  train = augment.compose({'audio': section}).train
   x = jnp.asarray(batch['audio'])
   grad = jax.grad(lambda x: train(key, batch | {'audio': x})['audio'].sum())(x)
   hit = np.asarray(train(key, batch)['audio']) == 0.0
@@ -275,7 +275,7 @@ def test_gradient_passes_masks():
 )
 def test_bad_sections_are_named(sections, text):
   with pytest.raises(ValueError, match=text):
-    augment.make(sections)
+    augment.compose(sections)
 
 
 @pytest.mark.parametrize(
@@ -289,4 +289,4 @@ def test_bad_sections_are_named(sections, text):
 )
 def test_sections_that_do_not_fit_the_batch_are_named(sections, text):
   with pytest.raises(ValueError, match=text):
-    augment.make(sections).train(jax.random.key(0), batch_of())
+    augment.compose(sections).train(jax.random.key(0), batch_of())

@@ -3,9 +3,7 @@
 import os
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
-os.environ.setdefault(
-  'XLA_FLAGS', '--xla_force_host_platform_device_count=8'
-)
+os.environ.setdefault('XLA_FLAGS', '--xla_force_host_platform_device_count=8')
 
 import pathlib
 

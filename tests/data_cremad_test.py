@@ -20,13 +20,13 @@ import scipy.io.wavfile
 
 from mmjax.data import (
   _cremad,
+  _cremad_sample,
   _disk,
   _media,
   _prepare,
   _spectrogram,
   _splits,
   cremad,
-  _cremad_sample,
 )
 
 av = pytest.importorskip('av', reason="needs PyAV: pip install 'mmjax[media]'")

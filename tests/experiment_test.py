@@ -247,7 +247,7 @@ def nowhere(rows):
   [
     ({'train': spoiled('label', 3)}, 'from 3 to 3, but there are 3 classes'),
     ({'train': spoiled('audio', np.nan)}, 'audio holds NaN or infinity'),
-    ({'train': table(take=nowhere)}, "example has the modality 'text'. Leave"),
+    ({'train': table(take=nowhere)}, "has the modality 'text'. If none has, leave"),
     ({'train': table(size=0)}, 'the training split of .arrays. has no example'),
     (
       {'validation': table(size=0), 'test': table(size=0)},

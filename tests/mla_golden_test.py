@@ -168,7 +168,7 @@ def train(g, modalities, prefix, *, forced, coasting, dtype):
     jnp.float32: lambda: mlp.make(width=8, hidden=(), activation_out='relu'),
     jnp.float64: Linear64,
   }[dtype]
-  network = net.make(
+  network = net.compose(
     {m: make() for m in modalities},
     shared_head.make(modalities=modalities, num_classes=3),
   )

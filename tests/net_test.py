@@ -172,7 +172,7 @@ def made(head='shared', encoders='norm'):
     'dropout': dict(hidden=(64,), dropout=0.5),
   }
   modules = {m: mlp.make(width=4, **kinds[encoders]) for m in NAMES}
-  return net.make(modules, head_of(head))
+  return net.compose(modules, head_of(head))
 
 
 def batch(size=8):
@@ -275,7 +275,7 @@ def test_dropout_differs_by_key_and_only_in_training():
 
 def test_modalities_do_not_share_their_dropout():
   twins = {m: mlp.make(width=2, hidden=(64,), dropout=0.5) for m in NAMES[:2]}
-  pair = net.make(twins, head_of('late', NAMES[:2]))
+  pair = net.compose(twins, head_of('late', NAMES[:2]))
   given = batch()
   given['visual'] = given['audio']
   params, stats = pair.init(KEY, given)

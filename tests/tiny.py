@@ -122,7 +122,7 @@ def world(
     m: _compose.lookup('models', {'width': 8, **encoders[m]}, m)()
     for m in modalities
   }
-  network = net.make(
+  network = net.compose(
     modules, make_head(modalities=modalities, num_classes=CLASSES)
   )
   kit = kits.make(

@@ -38,6 +38,8 @@ class Npz:
     if name not in self.names:
       close = difflib.get_close_matches(name, self.names, 1)
       hint = f' Did you mean {close[0]!r}?' if close else ''
+      if option == 'split_field':
+        hint += ' (--config.data.split_field= draws the splits.)'
       raise ValueError(
         f'{option}={name!r} is no field of {self.path}.{hint} Its fields are '
         f'{", ".join(self.names)}.'

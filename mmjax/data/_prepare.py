@@ -197,6 +197,7 @@ def _write(
   (done / _prepared.FACTS).write_text(json.dumps(facts, indent=2))
   target.parent.mkdir(parents=True, exist_ok=True)
   if target.exists():
+    shutil.rmtree(work / 'replaced', ignore_errors=True)  # of a killed run
     target.replace(work / 'replaced')
   done.replace(target)
   shutil.rmtree(work)

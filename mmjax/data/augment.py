@@ -36,7 +36,7 @@ class _Section(NamedTuple):
   eval: Callable[[base.Array], base.Array]
 
 
-def make(sections: Mapping[str, Mapping[str, Any]]) -> Transform:
+def compose(sections: Mapping[str, Mapping[str, Any]]) -> Transform:
   """Makes the transform of a batch; a modality without section is unchanged.
 
   Sections are dict(name='image' | 'spec_augment' | 'standardize', ...), with

@@ -91,11 +91,11 @@ def in_order(source: Source, batch_size: int) -> tuple[Rows, int]:
 
 
 def nonfinite(batch: dict[str, Any], modalities) -> list[str]:
-  """Modalities of a batch that hold NaN or infinity."""
+  """Modalities of a batch that hold NaN or infinity where they are present."""
   bad = []
   for m in modalities:
     values = batch[m].values if isinstance(batch[m], Ragged) else batch[m]
     if np.issubdtype(values.dtype, np.floating):
-      if not np.isfinite(values).all():
+      if not np.isfinite(values[batch['present'][m]]).all():
         bad.append(m)
   return bad

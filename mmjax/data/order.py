@@ -6,7 +6,7 @@ import numpy as np
 
 
 def steps_per_epoch(num_examples: int, batch_size: int) -> int:
-  """Batches per epoch; a last one that is not full is left for the next."""
+  """Batches per epoch; one that would not be full is left out."""
   return max(1, num_examples // batch_size)
 
 

@@ -2,7 +2,7 @@
 
 Rows: 'logits/<modality>' and 'logits/joint' f32[B, C], 'label', 'index',
 'present/<modality>'. Numbers: '<modality>/accuracy' and so on for each
-modality, on the examples that have it, and 'joint/...' on all of them.
+modality, on the examples that have it, and 'joint/...' on those that have any.
 """
 
 import warnings
@@ -29,10 +29,12 @@ def make(kit: Kit, method: Method, *, bins: int = 15) -> Eval:
 
   def report(rows: dict[str, np.ndarray]) -> dict[str, float]:
     numbers = {}
+    each = [rows[f'present/{m}'] for m in kit.modalities]
+    has = {**rows, 'present/joint': np.any(each, axis=0)}
     for name in (*kit.modalities, 'joint'):
       if f'logits/{name}' not in rows:
         continue  # a method of one modality has no logits of the others
-      has_N = rows.get(f'present/{name}', np.ones_like(rows['label'], bool))
+      has_N = has[f'present/{name}']
       logits_NC = rows[f'logits/{name}'][has_N]
       found = measures(logits_NC, rows['label'][has_N], bins, name)
       numbers |= {f'{name}/{key}': value for key, value in found.items()}

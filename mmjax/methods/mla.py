@@ -8,6 +8,11 @@ features that earlier turns have used, and at test time the modalities' logits
 are weighted by how sure each is. What the authors' code does instead is
 `mla_released`.
 
+Gradients are projected, as the paper's update and its code have it, and then go
+through the optimizer: with momentum, weight decay or Adam the head's step is
+not orthogonal to what earlier turns used, however orthogonal its gradient is.
+`optim.momentum=0` and `optim.weight_decay=0` leave the paper's bare rule.
+
 The mean feature of a turn is taken over the batch, as the authors' code does;
 the paper says over the training set, which would cost an epoch per turn.
 """
@@ -97,7 +102,7 @@ def make(
     norms = {b: trees.global_norm(g) for b, g in turn.grads.items()}
     return state, (turn.loss, norms[m], norms['head'])
 
-  def draw(state):
+  def draw(state, lap):
     memory = state.method
     if schedule == 'shuffled':
       new_K = jax.random.permutation(
@@ -109,7 +114,8 @@ def make(
       new_K = jax.random.choice(
         key, len(kit.modalities), memory.schedule.shape, p=weights_M
       ).astype(jnp.int32)
-      when = memory.turn % len(first_K) == 0
+      # A phase of single turns before may have left the count amid a lap.
+      when = lap | (memory.turn % len(first_K) == 0)
     else:
       return state
     drawn_K = jnp.where(when, new_K, memory.schedule)
@@ -122,7 +128,7 @@ def make(
     return *jax.lax.switch(i, branches, state, batch), i
 
   def lap(state, batch):
-    state = draw(state)
+    state = draw(state, True)
     told_MT = jnp.zeros((len(kit.modalities), 4))  # loss, norms, turns
     for slot, first in enumerate(first_K):
       if schedule == 'round_robin':  # known beforehand: no branch to compile
@@ -134,7 +140,7 @@ def make(
     return kit.tick(state), _metrics(kit, told_MT)
 
   def turn(state, batch):
-    state = draw(state)
+    state = draw(state, False)
     state, told, i = take_slot(state.method.turn % len(first_K), state, batch)
     told_MT = jnp.zeros((len(kit.modalities), 4))
     told_MT = told_MT.at[i].set(jnp.stack([*told, jnp.float32(1)]))

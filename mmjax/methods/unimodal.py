@@ -1,7 +1,10 @@
 """Unimodal training of every modality, and late fusion of the results.
 
 With the head `late` the modalities share no parameter, so this trains M
-independent models in one program; `joint` fuses them at test time.
+independent models in one program; `joint` fuses them at test time. Two things
+still join their classifiers, which form the block 'head': `optim.clip_norm`
+bounds their gradients together, and one whose modality a whole batch lacks
+keeps its momentum.
 """
 
 import jax

@@ -12,17 +12,18 @@ LARGE = 112  # pixels a side from which a residual network pays
 def section(modality: str, value: Any, width: int) -> dict[str, Any]:
   """The config section of an encoder for values [N, ...] of a modality.
 
-  Feature vectors get an mlp, token ids a text encoder, sequences a tcn, small
-  images and clips patches, large images a resnet.
+  Feature vectors get an mlp, token ids a text encoder, ragged sequences a
+  tcn, small images and clips patches, large images a resnet.
 
   Raises ValueError for a shape that none of them reads.
   """
   if isinstance(value, Ragged):
+    if np.issubdtype(value.values.dtype, np.integer) and value.values.ndim == 2:
+      return dict(name='text', width=width)
     return dict(name='tcn', width=width)
   shape, integer = value.shape[1:], np.issubdtype(value.dtype, np.integer)
   if integer and len(shape) == 1:
-    vocab = max(256, 2 ** int(np.max(value)).bit_length())
-    return dict(name='text', width=width, vocab=vocab)
+    return dict(name='text', width=width)
   if len(shape) == 1:
     return dict(name='mlp', width=width)
   if len(shape) in (2, 3, 4):

@@ -22,7 +22,7 @@ class Net(NamedTuple):
   forward: Callable
 
 
-def make(encoders: Mapping[str, Any], head: Any) -> Net:
+def compose(encoders: Mapping[str, Any], head: Any) -> Net:
   """Composes Linen modules into a net.
 
   Args:

@@ -2,8 +2,8 @@
 
 MLA, "Multimodal Representation Learning by Alternating Unimodal Adaptation",
 Zhang, Yoon, Bansal, Yao, CVPR 2024, https://arxiv.org/abs/2311.10707.
-Head gradients are multiplied by P, so that directions which other modalities
-have used are left alone. For a kernel of shape [D, C] that is `P_DD @ grad_DC`.
+Head gradients are multiplied by P, which shrinks them in the directions that
+past features have used. For a kernel of shape [D, C] that is `P_DD @ grad_DC`.
 """
 
 import jax
