@@ -97,6 +97,27 @@ def test_encoders_without_a_section_fit_themselves(path):
   assert any('Block' in name for name in state.params['text'])  # of a tcn
 
 
+def test_the_vocabulary_spans_all_splits(tmp_path):
+  """An id that only the test split has would embed to NaN."""
+  _, label = tiny.raw(('audio',))
+  words = np.ones((len(label), 4), np.int32)
+  words[-1] = 700
+  split = np.arange(len(label)) * 3 // len(label)
+  file = tmp_path / 'words.npz'
+  np.savez(file, words=words, label=label, split=split)
+  config = tiny.config(str(file), ('audio',), head=dict(name='shared'))
+  config.data = dict(
+    name='arrays', path=str(file), modalities=('words',), tokens=('words',)
+  )
+  config.encoders = {}
+  exp = experiment.build(config)
+  state = exp.init(jax.random.key(0))
+  rows = exp.sources['test'].size
+  assert (exp.sources['test'].take(np.arange(rows))['words'] == 700).any()
+  out = exp.predict(state, exp.batch(0, 'test'))
+  assert np.isfinite(out.joint).all()
+
+
 def test_entries_go_missing_at_the_rate_of_the_split(path):
   missing = dict(train=0.25, validation=0.0, test=0.5, seed=3)
   config = tiny.config(path, PAIR, missing=missing)
@@ -247,7 +268,10 @@ def nowhere(rows):
   [
     ({'train': spoiled('label', 3)}, 'from 3 to 3, but there are 3 classes'),
     ({'train': spoiled('audio', np.nan)}, 'audio holds NaN or infinity'),
-    ({'train': table(take=nowhere)}, "has the modality 'text'. If none has, leave"),
+    (
+      {'train': table(take=nowhere)},
+      "has the modality 'text'. If none has, leave",
+    ),
     ({'train': table(size=0)}, 'the training split of .arrays. has no example'),
     (
       {'validation': table(size=0), 'test': table(size=0)},

@@ -293,8 +293,11 @@ def test_modalities_do_not_share_their_dropout():
   'value, want',
   [
     (np.zeros((4, 7), 'f4'), dict(name='mlp')),
-    (np.full((4, 7), 300, 'i4'), dict(name='text', vocab=512)),
-    (np.zeros((4, 7), 'i4'), dict(name='text', vocab=256)),
+    (np.zeros((4, 7), 'i4'), dict(name='text')),
+    (
+      Ragged(np.zeros((4, 9), 'i4'), np.ones((4, 9), '?')),
+      dict(name='text'),
+    ),
     (Ragged(np.zeros((4, 9, 5), 'f4'), np.ones((4, 9), '?')), dict(name='tcn')),
     (np.zeros((4, 28, 28), 'f4'), dict(name='patch', frames=False)),
     (np.zeros((4, 8, 8, 1), 'f4'), dict(name='patch', frames=False)),
