@@ -110,9 +110,11 @@ def test_commands_of_report_are_understood(arguments, capsys):
 
 
 def test_flags_exist():
+  sources = [inspect.getsource(report.main)]
+  sources += [p.read_text('utf8') for p in (ROOT / 'benchmarks').glob('*.py')]
+  options = set(re.findall(r"'--(\w+)'", ''.join(sources)))
   for page, text in PAGES.items():
     named = set(re.findall(r'(?<![\w=-])--([a-z]\w*)(?![\w.])', text))
-    options = set(re.findall(r"'--(\w+)'", inspect.getsource(report.main)))
     unknown = named - set(flags.FLAGS) - options - OTHERS - {'config'}
     assert not unknown, f'{page} names --{", --".join(unknown)}'
 
@@ -126,7 +128,7 @@ def test_keys_of_the_config_exist():
     known |= {f'method.{p}' for p in inspect.signature(make).parameters}
   for page, text in PAGES.items():
     prose = re.sub(r'```python\n.*?```', '', text, flags=re.S)
-    named = re.findall(r'\bconfig\.(?!json)([a-z_]+(?:\.[a-z_]+)*)', prose)
+    named = re.findall(r'\bconfig\.(?!json|yaml)([a-z_]+(?:\.[a-z_]+)*)', prose)
     assert named and set(named) <= known, (page, set(named) - known)
 
 
