@@ -54,8 +54,7 @@ def hush() -> None:
 
 def _not_orbax(record: logging.LogRecord) -> bool:
   loud = absl.logging.get_verbosity() >= absl.logging.INFO
-  told = record.pathname + record.getMessage()
-  return loud or f'{os.sep}orbax{os.sep}' not in told
+  return loud or 'orbax' not in record.pathname + record.getMessage()
 
 
 class _Hook:
@@ -65,5 +64,8 @@ class _Hook:
     self.hushed = hushed
 
   def __call__(self, event):
+    code = getattr(event.object, 'cr_code', None)  # of a coroutine
+    if code and f'{os.sep}orbax{os.sep}' in code.co_filename:
+      return
     if str(event.exc_value) != 'Event loop is closed':
       self.hushed(event)

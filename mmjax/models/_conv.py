@@ -49,28 +49,20 @@ def _scan_grad(x_BHWC, kernel_HWIO, g_BHWO, *, stride):
   )
   rows = [slice(i, i + stride * (height - 1) + 1, stride) for i in range(k)]
   cols = [slice(j, j + stride * (width - 1) + 1, stride) for j in range(k)]
-  windows = [(slice(None), r, c) for r in rows for c in cols]
 
-  def add(carry, i):
-    dw, patches = carry
+  def add(dw, i):
     x_nHWC, g_nHWO = (
       jax.lax.dynamic_index_in_dim(a, i, 1, keepdims=False) for a in (x, g)
     )
-    # Written in place, for a concatenation would copy every window twice.
-    for n, window in enumerate(windows):
-      patches = jax.lax.dynamic_update_slice_in_dim(
-        patches, x_nHWC[window], n * C, 3
-      )
+    patches = jnp.concatenate([x_nHWC[:, r, c] for r in rows for c in cols], -1)
     # In this order the matmul transposes its small operand; the other way
     # round costs a third more.
-    dw += jnp.einsum(
+    return dw + jnp.einsum(
       'nhwo,nhwp->op', g_nHWO, patches, preferred_element_type=jnp.float32
-    )
-    return (dw, patches), None
+    ), None
 
   dw = jnp.zeros((out, k * k * C), jnp.float32)
-  patches = jnp.zeros((images, height, width, k * k * C), x.dtype)
-  (dw, _), _ = jax.lax.scan(add, (dw, patches), jnp.arange(B // images))
+  dw, _ = jax.lax.scan(add, dw, jnp.arange(B // images))
   return dw.T.reshape(kernel_HWIO.shape).astype(kernel_HWIO.dtype)
 
 
