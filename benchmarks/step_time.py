@@ -8,7 +8,7 @@ is the training step that `experiment.build` compiles. Both sides start from the
 same weights, must agree on the losses of their first steps, and then take turns
 in one process. Rounds in which other processes took more than 5% of the CPUs
 are repeated, up to three times as many; the quietest count. Needs torch (the
-`dev` extra) and Linux.
+extra `torch`) and Linux.
 """
 
 import argparse
