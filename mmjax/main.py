@@ -166,8 +166,7 @@ def _prepare():
     on_corrupt=FLAGS.on_corrupt,
     overwrite=FLAGS.overwrite,
   )
-  done = module.prepare(FLAGS.raw_dir, **options, **asked)
-  print(done)
+  module.prepare(FLAGS.raw_dir, **options, **asked)
 
 
 def _new_workdir() -> pathlib.Path:
