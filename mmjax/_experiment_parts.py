@@ -54,14 +54,23 @@ def sources(data: dict, missing: dict) -> dict[str, Source]:
   for i, split in enumerate(SPLITS):
     if rates[split] and sources[split].size:
       seed = rates['seed'] * len(SPLITS) + i
-      sources[split] = lacks.drop(sources[split], rates[split], seed)
+      sources[split] = lacks.drop(
+        sources[split], rates[split], seed, sampler=rates['sampler']
+      )
   return sources
 
 
 def _missing_rates(
-  *, train: float, validation: float, test: float, seed: int
+  *,
+  train: float,
+  validation: float,
+  test: float,
+  seed: int,
+  sampler: str = 'exact',  # older run folders do not say
 ) -> dict[str, Any]:
-  return dict(train=train, validation=validation, test=test, seed=seed)
+  return dict(
+    train=train, validation=validation, test=test, seed=seed, sampler=sampler
+  )
 
 
 def encoders(sections: dict, sources: dict, width: int, dtype: str):

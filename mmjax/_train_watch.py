@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmjax import diagnose, evaluate, plan
+from mmjax import cost, diagnose, evaluate, plan
 from mmjax.base import TrainState
 from mmjax.checkpoint import Checkpoints
 from mmjax.experiment import Experiment
 
 
 class Watch:
-  """What happens around a step: metrics, evaluation, checkpoints.
+  """What happens around a step: metrics, evaluation, checkpoints, costs.
 
   Metrics of the newest step are left on the devices while others are read, so
   these never wait for the host; before anything is evaluated or saved, all of
@@ -29,12 +29,18 @@ class Watch:
     self.scored = bool(self.eval_every) or exp.run.select == 'best'
     self.waiting: list[tuple[int, str, Any]] = []
     self.saved = -1
+    workdir = checkpoints.folder.parent
+    self.meter = cost.Meter(exp, workdir, enabled=logger.enabled)
 
   def check(self, states) -> None:
     """Asks for config.run.watch once, on a batch, before any training.
 
-    Raises ValueError if there is no such number, or nothing to select by.
+    Raises ValueError if there is no such number, nothing to select by, or an
+    eval that the net does not suit.
     """
+    batch = self.exp.batch()
+    for observe in self.exp.observers.values():
+      jax.eval_shape(observe, states, batch)
     run, (name, path) = self.exp.run, self.exp.run.watch.split('/', 1)
     if not self.exp.sources['validation'].size:
       if run.select == 'best':
@@ -44,8 +50,7 @@ class Watch:
         )
       return
     if self.scored:
-      rows = evaluate.rows(self.exp, states, 'validation', name, batches=1)
-      known = evaluate.numbers(self.exp, rows, name)
+      _, known = evaluate.ask(self.exp, states, 'validation', name, batches=1)
       if path not in known:
         raise ValueError(
           f'config.run.watch={run.watch!r} is nothing that is measured. There '
@@ -54,6 +59,7 @@ class Watch:
 
   def step(self, step: int, phase: str, states, told) -> None:
     self.waiting.append((step, phase, told))
+    self.meter.step(told)
     if step % self.exp.run.log_steps == 0:
       self.settle(but=1)
     save = step == self.total or step % self.save_every == 0
@@ -65,6 +71,7 @@ class Watch:
       score = self._evaluate(step, states)
     if save or (score is not None and score > self.checkpoints.best()):
       self._save(step, states, score)
+    self.meter.go()
 
   def settle(self, but: int = 0) -> None:
     """Reads, checks and logs the metrics of all steps but the newest ones."""
@@ -85,6 +92,7 @@ class Watch:
     A last update may have ruined parameters that no metric has seen yet.
     """
     self.settle()
+    self.meter.rest()
     self._raise_if(_unsound(states), step, phase)
 
   def stopped(self, step: int, phase: str, states, name: str) -> str:
@@ -107,6 +115,8 @@ class Watch:
 
   def _save(self, step: int, states, score: float | None = None) -> None:
     if self.saved != step:
+      # First, or a kill could leave a checkpoint without its times.
+      self.meter.write(step, states, (*self.checkpoints.steps(), self.saved))
       self.checkpoints.save(step, states, score)
       self.saved = step
 
@@ -114,8 +124,7 @@ class Watch:
     name, path = self.exp.run.watch.split('/', 1)
     if not self.exp.sources['validation'].size:
       return None
-    rows = evaluate.rows(self.exp, states, 'validation', name)
-    numbers = evaluate.numbers(self.exp, rows, name)
+    _, numbers = evaluate.ask(self.exp, states, 'validation', name)
     self.logger.evaluation(step, 'validation', numbers)
     return float(np.mean(numbers[path]))
 

@@ -31,9 +31,12 @@ Batch = Mapping[str, Any]
 Metrics = dict[str, Array]
 """f32[] each; names are paths: 'loss', 'loss/audio'."""
 
+NEVER = 2**31 - 1  # a step that no training reaches
+
 RESERVED = (
   *('label', 'index', 'mask', 'present'),  # keys of a batch
-  *('head', 'joint', 'subsets', 'shapley', 'gap'),  # of blocks and of results
+  *('head', 'joint'),  # of blocks and of results
+  *('subsets', 'shapley', 'gap', 'attention'),  # of results
 )
 """Names that no modality may have."""
 
@@ -51,6 +54,7 @@ class Outputs(NamedTuple):
   feats: dict[str, Array]  # z_BD per modality
   unis: dict[str, Array]  # logits_BC per modality
   joint: Array  # logits_BC, fused
+  extras: dict[str, Array] = {}  # what the head shows: attention, .. [B, ...]
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -68,16 +72,24 @@ StepFn = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
 class Phase(NamedTuple):
-  """One compiled program of a method."""
+  """One compiled program of a method.
+
+  `until` tells the step at which the phase has been enough, `NEVER` as long as
+  it has not. The loop asks at the end of each epoch; once every model has had
+  enough, the next phase takes over what is left of the steps, so that the
+  length of training and its schedule stay. Without it, or in the last phase,
+  the plan alone decides.
+  """
 
   step: StepFn
   enter: Callable[[TrainState], TrainState] = lambda state: state
+  until: Callable[[TrainState], Array] | None = None  # -> i32[]
 
 
 class Method(NamedTuple):
   """A paper as pure functions over an explicit state."""
 
-  init: Callable[[Blocks], PyTree]  # params -> memory
+  init: Callable[[Blocks, Blocks], PyTree]  # (params, stats) -> memory
   phases: Mapping[str, Phase]
   predict: Callable[
     [TrainState, Batch], Outputs
@@ -89,11 +101,14 @@ class Eval(NamedTuple):
 
   `observe` is jitted and returns rows {name: [B, ...]}; `report` sees the rows
   of the whole split as NumPy arrays [N, ...], padding dropped, and returns
-  {path: number}, with paths such as 'joint/accuracy'.
+  {path: number}, with paths such as 'joint/accuracy'. An eval that learns from
+  other splits names them in `also`; their rows follow by name:
+  `report(rows, train=rows)`.
   """
 
   observe: Callable[[TrainState, Batch], dict[str, Array]]
-  report: Callable[[dict[str, np.ndarray]], dict[str, float]]
+  report: Callable[..., dict[str, float]]
+  also: tuple[str, ...] = ()
 
 
 class Kit(NamedTuple):

@@ -50,13 +50,35 @@ def rows(
   }
 
 
-def numbers(exp: Experiment, rows_SN: Mapping, name: str) -> dict[str, list]:
-  """{path: one number per seed}."""
+def ask(
+  exp: Experiment,
+  states: Any,
+  split: str,
+  name: str,
+  drop=(),
+  batches: int | None = None,
+) -> tuple[dict, dict[str, list[float]]]:
+  """What `rows` returns, and {path: one number per seed} from them.
+
+  Rows of the splits that the eval learns from are of the model as it is, with
+  nothing dropped.
+  """
+  rows_SN = rows(exp, states, split, name, drop, batches)
+  also = {
+    other: rows(exp, states, other, name, batches=batches)
+    for other in exp.evals[name].also
+  }
+
+  def of(s, told):
+    return {k: v[s] for k, v in told.items()}
+
   each = [
-    exp.evals[name].report({k: v[s] for k, v in rows_SN.items()})
+    exp.evals[name].report(
+      of(s, rows_SN), **{other: of(s, told) for other, told in also.items()}
+    )
     for s in range(exp.seeds.num)
   ]
-  return {path: [float(e[path]) for e in each] for path in each[0]}
+  return rows_SN, {p: [float(e[p]) for e in each] for p in each[0]}
 
 
 def run(
@@ -87,8 +109,8 @@ def run(
   for split in splits:
     flat = {}
     for name in evals or exp.evals:
-      rows_SN = rows(exp, states, split, name, drop)
-      flat |= numbers(exp, rows_SN, name)
+      rows_SN, numbers = ask(exp, states, split, name, drop)
+      flat |= numbers
       if save_to is not None and split == splits[-1]:
         _save(save_to / f'predictions_{name}.npz', rows_SN)
     results[split] = _nest({k: _spread(v) for k, v in flat.items()})

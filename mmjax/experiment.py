@@ -55,6 +55,7 @@ class Experiment(NamedTuple):
   mesh: jax.sharding.Mesh
   seeds: ways.Seeds
   lifted: Mapping[str, Callable]
+  until: Mapping[str, Callable]  # of the phases that can be enough early
   observers: Mapping[str, Callable]
   batch_size: int
   eval_batch_size: int
@@ -188,6 +189,11 @@ def _build(
     mesh=devices,
     seeds=models,
     lifted={name: models.lift(step) for name, step in steps.items()},
+    until={
+      name: models.ask(phase.until)
+      for name, phase in made.phases.items()
+      if phase.until is not None
+    },
     observers={n: models.observe(e.observe) for n, e in questions.items()},
     batch_size=batch_size,
     eval_batch_size=eval_batch_size,

@@ -104,6 +104,6 @@ def init(net, optimizer, method, batch, key) -> TrainState:
     params=params,
     stats=stats,
     opt=opt,
-    method=method.init(params),
+    method=method.init(params, stats),
     key=key,
   )

@@ -28,7 +28,7 @@ MEASURES = {
   'auroc': 'AUROC',
   'ece': 'ECE',
 }
-NOT_MODALITIES = ('joint', 'subsets', 'shapley', 'gap')
+NOT_MODALITIES = ('joint', 'subsets', 'shapley', 'gap', 'attention')
 
 METRICS, read = files.METRICS, files.read
 

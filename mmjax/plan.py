@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -62,6 +62,26 @@ def remaining(plan: Sequence[Segment], step: int) -> tuple[Segment, ...]:
   """What is left of the plan from `step` on."""
   left = [s for s in plan if s.stop > step]
   return tuple(s._replace(start=max(s.start, step)) for s in left)
+
+
+def shortened(
+  plan: Sequence[Segment], enough: Mapping[str, int]
+) -> tuple[Segment, ...]:
+  """The plan with phases that were enough before their stop.
+
+  The next phase takes over the steps that are left, so the last one stops
+  where it did. A phase that comes a second time is over at once.
+
+  Args:
+    plan: from `make`.
+    enough: {phase: step at which it was enough} of those that can be.
+  """
+  moved, start = [], 0
+  for segment in plan[:-1]:
+    stop = min(segment.stop, enough.get(segment.phase, segment.stop))
+    moved.append(Segment(segment.phase, start, max(start, stop)))
+    start = moved[-1].stop
+  return (*moved, plan[-1]._replace(start=start))
 
 
 def every(epochs: float, steps_per_epoch: int) -> int:

@@ -7,6 +7,7 @@ Three ways, the same numbers:
 Vmapped convolutions are slow on a CPU, so 'auto' is 'loop' there.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ class Seeds(NamedTuple):
   lift:   step -> ((states, batch) -> (states, metrics)), jitted, donating
   observe: fn -> ((states, batch) -> rows), jitted, replicated over processes
   enter:  phase.enter -> (states -> states)
+  ask:    (state -> number) -> (states -> np [S]), jitted
   stack:  what lift or observe told -> {name: np [S, ...]}
   step:   states -> int
   abstract: shapes and shardings of states, for restoring
@@ -37,6 +39,7 @@ class Seeds(NamedTuple):
   lift: Callable
   observe: Callable
   enter: Callable
+  ask: Callable
   stack: Callable
   step: Callable
   abstract: Any
@@ -97,6 +100,7 @@ def _loop(init, mesh, root, shard_state) -> Seeds:
   def lift(step):
     run = jax.jit(step, donate_argnums=0, out_shardings=(where, whole))
 
+    @functools.wraps(run)  # for who asks what the program costs
     def steps(states, batch):
       pairs = [run(state, batch) for state in states]
       return tuple(s for s, _ in pairs), [m for _, m in pairs]
@@ -111,6 +115,10 @@ def _loop(init, mesh, root, shard_state) -> Seeds:
     run = jax.jit(fn, out_shardings=where)
     return lambda states: tuple(run(state) for state in states)
 
+  def ask(fn):
+    run = jax.jit(fn, out_shardings=whole)
+    return lambda states: np.stack(jax.device_get([run(s) for s in states]))
+
   def stack(told):
     told = jax.device_get(told)
     return {name: np.stack([t[name] for t in told]) for name in told[0]}
@@ -121,6 +129,7 @@ def _loop(init, mesh, root, shard_state) -> Seeds:
     lift,
     observe,
     enter,
+    ask,
     stack,
     lambda states: int(states[0].step),
     tuple(_placed(single, where) for _ in root),
@@ -155,12 +164,17 @@ def _vmap(init, mesh, root, shard_state) -> Seeds:
     run = jax.vmap(fn, in_axes=(axes,), out_axes=axes)
     return jax.jit(run, out_shardings=where)
 
+  def ask(fn):
+    run = jax.jit(jax.vmap(fn, in_axes=(axes,)), out_shardings=whole)
+    return lambda states: jax.device_get(run(states))
+
   return Seeds(
     lead,
     lambda: start(jnp.stack(root)),
     lift,
     observe,
     enter,
+    ask,
     jax.device_get,
     lambda states: int(states.step),
     _placed(stacked, where),

@@ -93,11 +93,15 @@ def _begin(exp: Experiment, checkpoints: Checkpoints, logger) -> Any:
 def _train(exp, states, checkpoints, logger, stop) -> Any:
   """The loop: one line of the plan after the other."""
   watch = Watch(exp, checkpoints, logger)
-  left = plan.remaining(exp.plan, exp.seeds.step(states))
+  now = _plan(exp, states)
+  left = plan.remaining(now, exp.seeds.step(states))
   if left:
     watch.check(states)
-  for segment in left:
-    if segment in exp.plan:  # else it was entered before a restart
+    watch.meter.start(left[0].start)
+  while left:
+    segment = left[0]
+    watch.meter.enter(segment.phase)
+    if segment in now:  # else it was entered before a restart
       states = exp.seeds.enter(exp.method.phases[segment.phase].enter)(states)
     step_fn = exp.lifted[segment.phase]
     batches = exp.stream(
@@ -112,8 +116,26 @@ def _train(exp, states, checkpoints, logger, stop) -> Any:
       watch.step(step, segment.phase, states, told)
       if stop.asked(step):
         raise Stopped(watch.stopped(step, segment.phase, states, stop.name))
+      if step % exp.kit.steps_per_epoch == 0 and _over(exp, states, segment):
+        break
+    now = _plan(exp, states)
+    left = plan.remaining(now, exp.seeds.step(states))
   watch.settle()
   return states
+
+
+def _plan(exp: Experiment, states) -> tuple[plan.Segment, ...]:
+  """The plan as far as it is known: phases may have been enough early."""
+  enough = {name: int(ask(states).max()) for name, ask in exp.until.items()}
+  return plan.shortened(exp.plan, enough)
+
+
+def _over(exp: Experiment, states, segment: plan.Segment) -> bool:
+  """Whether a phase has been enough for every seed, and another is left."""
+  if segment.phase not in exp.until:
+    return False
+  left = plan.remaining(_plan(exp, states), exp.seeds.step(states))
+  return not left or left[0].phase != segment.phase
 
 
 def finish(exp, states, path: pathlib.Path, checkpoints, logger) -> dict:

@@ -7,6 +7,7 @@ import pathlib
 
 import jax
 import jax.numpy as jnp
+import kemdy20_test
 import numpy as np
 import pytest
 import tiny
@@ -301,12 +302,49 @@ def cremad(section) -> dict:
   }
 
 
+# Examples of the modalities that recipes name; a list has lengths of its own.
+STEPS = {
+  'inertial': [6],
+  'skeleton': [20, 3],
+  'imu': [9],
+  'depth': (16, 48, 48),
+  'rgb': (2, 32, 32, 3),
+  'text': (100,),
+  'audio': (73,),
+}
+
+
+def write(folder, section) -> str:
+  """A `.npz` with the modalities that a recipe for arrays names."""
+  N, lengths = 36, np.arange(36) % 12 + 3
+  fields = {
+    'label': np.arange(N) % 3,
+    section.get('split_field', 'split'): np.arange(N) % 4 // 2 * 2,
+  }
+  for m in section.modalities:
+    if isinstance(STEPS[m], list):
+      fields[f'{m}_len'] = lengths
+      fields[m] = np.ones((lengths.sum(), *STEPS[m]), 'f4')
+    else:
+      kind = 'u1' if len(STEPS[m]) > 1 else 'f4'
+      fields[m] = np.ones((N, *STEPS[m]), kind)
+  np.savez(f'{folder}/recipe.npz', **fields)
+  return f'{folder}/recipe.npz'
+
+
 def with_data(config, folder, monkeypatch):
   """The recipe, with data of the right shapes if it has none yet."""
   if config.data.name == 'arrays':
     with pytest.raises(ValueError, match='path'):
       experiment.build(config)
-    config.data.path = tiny.write(folder)
+    named = config.data.modalities
+    config.data.path = (
+      write(folder, config.data) if named else tiny.write(folder)
+    )
+  elif config.data.name == 'kemdy20':
+    with pytest.raises(ValueError, match='path'):
+      experiment.build(config)
+    config.data.path = kemdy20_test.write(folder, kemdy20_test.small())
   elif config.data.name != 'digits':
     with pytest.raises(ValueError, match='--mode=prepare'):
       experiment.build(config)

@@ -17,13 +17,13 @@ LAYERS = (
   ('base',),
   ('ops',),
   ('models',),
-  ('data', 'methods', 'evals'),
+  ('data', 'methods', 'evals', 'streaming'),
   ('optim', 'plan', 'sharding', 'checkpoint', 'log', 'folder'),
   ('kit', 'seeds'),
   ('experiment',),
-  ('evaluate', 'diagnose', 'report'),
-  ('train',),
-  ('main',),
+  ('evaluate', 'diagnose', 'report', 'cost'),
+  ('train', 'vote'),
+  ('main', 'sweep'),
 )
 PARTS = {'_compose': 'experiment'}
 

@@ -171,6 +171,32 @@ def test_what_remains_of_a_plan():
   assert plan.remaining(whole, 7) == ()
 
 
+def test_a_phase_that_was_enough_leaves_its_steps_to_the_next():
+  phases = (('a', 6, 'steps'), ('b', 4, 'steps'), ('c', 5, 'steps'))
+  whole = plan.make(phases, 5, 'abc')
+  assert plan.shortened(whole, {}) == whole
+  assert plan.shortened(whole, {'a': 9}) == whole  # never longer
+  moved = plan.shortened(whole, {'a': 2})
+  assert moved == (('a', 0, 2), ('b', 2, 10), ('c', 10, 15))
+  assert plan.shortened(whole, {'a': 2, 'b': 7})[1:] == (
+    ('b', 2, 7),
+    ('c', 7, 15),
+  )
+  assert plan.shortened(whole, {'c': 12}) == whole  # the last runs to its end
+  assert plan.remaining(moved, 2)[0] in moved  # to be entered
+  assert plan.remaining(moved, 3)[0] not in moved
+  again = plan.make((*phases[:2], phases[0], phases[2]), 5, 'abc')
+  assert plan.shortened(again, {'a': 2}) == (
+    ('a', 0, 2),
+    ('b', 2, 10),
+    ('a', 10, 10),
+    ('c', 10, 21),
+  )
+  assert [
+    s.phase for s in plan.remaining(plan.shortened(again, {'a': 2}), 10)
+  ] == ['c']
+
+
 @few
 @hypothesis.given(
   st.lists(st.tuples(st.sampled_from('ab'), st.integers(1, 9)), min_size=1),

@@ -14,7 +14,7 @@ import pytest
 import tiny
 
 from mmjax import experiment, folder, log, train
-from mmjax.base import Phase
+from mmjax.base import NEVER, Phase
 from mmjax.checkpoint import Checkpoints
 
 FIRST, TOTAL = 14, 22  # steps of the first phase, and of both
@@ -322,6 +322,77 @@ def test_a_number_to_watch_that_is_none_is_said_at_once(exp, tmp_path):
   assert not list((tmp_path / 'run' / 'checkpoints').iterdir())
 
 
+# A phase that is enough before its stop.
+
+EARLY = 12  # steps, two epochs
+
+
+@pytest.fixture(scope='module')
+def early(exp):
+  """Of three seeds the last one has enough at step 12, the others before."""
+
+  def until(state):
+    mine = EARLY - 6 * (jax.random.key_data(state.key)[-1] < 2)
+    return jnp.where(state.step >= mine, mine, NEVER).astype(jnp.int32)
+
+  return exp._replace(until={'lap': exp.seeds.ask(until)})
+
+
+@pytest.fixture(scope='module')
+def early_whole(early, tmp_path_factory):
+  path = tmp_path_factory.mktemp('early') / 'run'
+  train.run(early, path)
+  return Run(early, path)
+
+
+def test_the_next_phase_takes_over_what_is_left(early_whole, whole):
+  phase = {
+    line['step']: line['phase']
+    for line in early_whole.lines
+    if line['split'] == 'train'
+  }
+  assert {phase[t] for t in phase if t <= EARLY} == {'lap'}
+  assert {phase[t] for t in phase if t > EARLY} == {'turn'}
+  assert early_whole.step == TOTAL  # the length of training stays
+  rates = [
+    [x['values']['lr'] for x in run.lines if x['split'] == 'train']
+    for run in (early_whole, whole)
+  ]
+  assert rates[0] == rates[1]  # and so does the schedule
+
+
+@pytest.mark.parametrize('step, resumed', [(EARLY + 1, 12), (EARLY + 5, 15)])
+def test_the_next_phase_is_entered_once(early, tmp_path, step, resumed):
+  """And again after a restart only if nothing of it was saved."""
+  entered, turn = [], early.method.phases['turn']
+
+  def enter(state):
+    jax.debug.callback(lambda at: entered.append(int(at)), state.step)
+    return turn.enter(state)
+
+  phases = {**early.method.phases, 'turn': turn._replace(enter=enter)}
+  told = early._replace(method=early.method._replace(phases=phases))
+  once = [EARLY] * 3  # one for each seed
+  with pytest.raises(Crash):
+    train.run(at(told, step, crash), tmp_path / 'run')
+  jax.effects_barrier()
+  assert entered == once
+  with Checkpoints(tmp_path / 'run' / 'checkpoints', read_only=True) as saved:
+    assert saved.steps()[-1] == resumed
+  train.run(told, tmp_path / 'run')
+  jax.effects_barrier()
+  assert entered == (once if resumed > EARLY else 2 * once)
+
+
+@pytest.mark.parametrize('step', [EARLY, EARLY + 1, EARLY + 3, FIRST + 2])
+def test_an_early_end_survives_a_crash(early, early_whole, tmp_path, step):
+  """Whether it comes just before the next phase is entered, or later."""
+  with pytest.raises(Crash):
+    train.run(at(early, step, crash), tmp_path / 'run')
+  train.run(early, tmp_path / 'run')
+  assert_same(Run(early, tmp_path / 'run'), early_whole)
+
+
 def test_no_evaluation_where_none_is_asked_for(exp, tmp_path):
   run = exp.run._replace(eval_epochs=0, select='latest')
   with pytest.raises(Crash):
@@ -343,11 +414,11 @@ def small_disk(tmp_path):
 
 
 def fill(disk):
-  with open(disk / 'filler', 'ab') as file:
-    try:
+  try:  # a disk that is full already may refuse the name, too
+    with open(disk / 'filler', 'ab') as file:
       file.write(b'x' * shutil.disk_usage(disk).free)
-    except OSError:
-      pass
+  except OSError:
+    pass
 
 
 def test_a_full_disk_costs_files_but_not_the_run(exp, whole, small_disk):
