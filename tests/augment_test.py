@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from mmjax import base
-from mmjax.data import _crops, augment
+from mmjax.data import _crops, _motion, augment
 
 
 def batch_of(count=8, shape=(2, 20, 24, 3), seed=0):
@@ -290,3 +290,122 @@ def test_bad_sections_are_named(sections, text):
 def test_sections_that_do_not_fit_the_batch_are_named(sections, text):
   with pytest.raises(ValueError, match=text):
     augment.compose(sections).train(jax.random.key(0), batch_of())
+
+
+# Sequences and frames.
+
+
+def sequences(count=6, T=20, J=2, seed=0):
+  rng = np.random.default_rng(seed)
+  length = np.array([20, 13, 7, 2, 1, 0])[:count]
+  mask = np.arange(T)[None] < length[:, None]
+  values = rng.standard_normal((count, T, J, 3)).astype(np.float32)
+  return {
+    'pose': base.Ragged(np.where(mask[:, :, None, None], values, 0), mask),
+    'index': np.arange(count, dtype=np.int32),
+  }
+
+
+def played(key=0, batch=None, **options):
+  options = dict(speed=(1.0, 1.0), scale=0.0) | options
+  transform = augment.compose({'pose': dict(name='sequence', **options)})
+  return jax.jit(transform.train)(jax.random.key(key), batch or sequences())
+
+
+def test_a_sequence_without_freedom_is_itself():
+  batch = sequences()
+  for out in (
+    played(batch=batch),
+    augment.compose({'pose': dict(name='sequence')}).eval(batch),
+  ):
+    chex.assert_trees_all_close(out['pose'], batch['pose'], atol=1e-6)
+
+
+@pytest.mark.parametrize('speed', [0.5, 2.0])
+def test_a_sequence_is_played_faster_and_slower(speed):
+  batch = sequences()
+  time = np.arange(20, dtype=np.float32)[None, :, None, None]
+  ramp = np.broadcast_to(time, batch['pose'].values.shape)
+  mask = batch['pose'].mask
+  batch['pose'] = base.Ragged(np.where(mask[..., None, None], ramp, 0), mask)
+  out = played(batch=batch, speed=(speed, speed))['pose']
+  length = mask.sum(1)
+  want = np.minimum(20, np.maximum(length - 1, 0) // speed + (length > 0))
+  np.testing.assert_array_equal(out.mask.sum(1), want)
+  inside = np.asarray(out.mask)[..., None, None]
+  np.testing.assert_allclose(
+    out.values, np.where(inside, speed * ramp, 0), rtol=1e-5
+  )
+
+
+def test_a_sequence_is_turned_as_a_body():
+  batch, out = sequences(), played(rotate=180.0)
+  before, after = batch['pose'].values, np.asarray(out['pose'].values)
+  assert not np.allclose(before[0], after[0], atol=0.1)
+
+  def angles(x):  # of all vectors with each other, and their lengths
+    flat = x.reshape(len(x), -1, 3)
+    return np.einsum('nik,njk->nij', flat, flat)
+
+  np.testing.assert_allclose(angles(before), angles(after), atol=1e-4)
+  turn = _motion.rotation(jnp.array([0.0, 0.0, 2.0]), jnp.pi / 2)
+  np.testing.assert_allclose(
+    turn @ jnp.array([1.0, 0, 0]), [0, 1, 0], atol=1e-6
+  )
+
+
+def test_a_sequence_loses_its_ends_and_never_all():
+  length = sequences()['pose'].mask.sum(1)
+  seen = np.stack([played(k, cut=0.5)['pose'].mask.sum(1) for k in range(30)])
+  assert (seen <= length).all() and (seen[:, :4] >= length[:4] // 2).all()
+  assert seen[:, 0].std() > 1
+  assert (seen[:, length > 0] > 0).all()
+
+
+def test_padding_of_a_sequence_stays_zero():
+  out = played(noise=1.0, rotate=30.0, scale=0.3, cut=0.3, speed=(0.5, 2.0))
+  outside = ~np.asarray(out['pose'].mask)
+  assert (np.asarray(out['pose'].values)[outside] == 0).all()
+  assert np.isfinite(out['pose'].values).all()
+
+
+def test_frames_are_shifted_together():
+  x = np.zeros((30, 3, 9, 9, 1), np.float32)
+  x[:, :, 4, 4] = np.arange(1, 4)[None, :, None]
+  batch = {'depth': x, 'index': np.arange(30, dtype=np.int32)}
+  transform = augment.compose({'depth': dict(name='shift', pixels=2)})
+  out = np.asarray(transform.train(jax.random.key(0), batch)['depth'])
+  places = set()
+  for one in out:
+    t, h, w, _ = np.nonzero(one)
+    assert (one[t, h, w, 0] == [1, 2, 3]).all() and len(set(zip(h, w))) == 1
+    places.add((int(h[0]), int(w[0])))
+  assert {h for h, _ in places} == {w for _, w in places} == {2, 3, 4, 5, 6}
+  assert (np.asarray(transform.eval(batch)['depth']) == x).all()
+
+
+@pytest.mark.parametrize(
+  'section, told',
+  [
+    (dict(name='sequence', speed=(2.0, 1.0)), r'speed=\(2.0, 1.0\)'),
+    (dict(name='sequence', cut=1.0), 'cut is below 1'),
+    (dict(name='shift', pixels=-1), 'at least 0'),
+  ],
+)
+def test_motion_options_out_of_range_are_named(section, told):
+  with pytest.raises(ValueError, match=told):
+    augment.compose({'pose': section})
+
+
+def test_motion_wants_sequences_and_frames():
+  batch = sequences()
+  flat = {**batch, 'pose': batch['pose'].values}
+  with pytest.raises(ValueError, match='ragged float sequences'):
+    played(batch=flat)
+  two = batch['pose']._replace(values=batch['pose'].values[..., :2])
+  with pytest.raises(ValueError, match='three axes; the last .* has 2'):
+    played(batch={**batch, 'pose': two}, rotate=5.0)
+  with pytest.raises(ValueError, match='shift wants frames'):
+    augment.compose({'pose': dict(name='shift')}).train(
+      jax.random.key(0), batch
+    )

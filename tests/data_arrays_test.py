@@ -560,3 +560,22 @@ def test_a_rate_below_what_is_missing_already_warns_and_drops_nothing():
   with pytest.warns(UserWarning, match='miss 5 of 20 already'):
     dropped = missing.drop(source, 0.1, 0)
   np.testing.assert_array_equal(seen(dropped), seen(source))
+
+
+def test_classes_that_a_split_lacks_are_told_once(tmp_path):
+  label, split = np.arange(30) % 3, np.repeat([0, 1, 2], 10)
+  label = np.where((split == 2) & (label == 1), 0, label)
+  np.savez(tmp_path / 'x.npz', a=np.ones((30, 2)), label=label, split=split)
+  path = str(tmp_path / 'x.npz')
+  with pytest.warns(
+    UserWarning, match=r'test split has .* 1 of 3 classes \(1\)'
+  ):
+    arrays.make('train', path=path)
+  arrays.make('test', path=path)  # a second warning would be an error
+
+
+def test_labels_of_another_kind_are_told_the_way_out(tmp_path):
+  for label in (np.array(list('abcd')), np.arange(4) + 0.5):
+    np.savez(tmp_path / 'x.npz', a=np.ones((4, 2)), label=label)
+    with pytest.raises(ValueError, match='must be integers.*np.unique'):
+      arrays.make('train', path=str(tmp_path / 'x.npz'))

@@ -1,5 +1,6 @@
 """Labels and splits of a stranger's arrays: checked, or drawn if not there."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,12 +15,29 @@ def some(rows: np.ndarray) -> str:
   return f'{len(rows)} rows ({", ".join(str(i) for i in rows[:5])}{more})'
 
 
+def warn_of_absent(
+  label: np.ndarray, part: np.ndarray, names: Sequence[str]
+) -> None:
+  """Warns of classes without an example in a split that has examples."""
+  for i, split in enumerate(SPLITS):
+    there = set(label[part == i].tolist())
+    absent = [name for c, name in enumerate(names) if c not in there]
+    if there and absent:
+      meaning = 'cannot be learnt' if not i else 'do not count in its macro F1'
+      warnings.warn(
+        f'The {split} split has no example of {len(absent)} of {len(names)} '
+        f'classes ({", ".join(map(str, absent[:5]))}), which {meaning}.',
+        stacklevel=4,
+      )
+
+
 def class_names(label: np.ndarray, names: Sequence[str] | None) -> list[str]:
   """Names of the classes, '0'.. if None; ValueError unless labels are 0..C-1."""
   if label.ndim != 1 or label.dtype.kind not in 'iub' or not len(label):
     raise ValueError(
       f'Labels must be integers [N], 0..C-1, but are {label.dtype} '
-      f'{label.shape}.'
+      f'{label.shape}. To number them: class_names, label = np.unique(label, '
+      'return_inverse=True).'
     )
   top = int(label.max()) + 1 if names is None else len(names)
   wrong = np.flatnonzero((label < 0) | (label >= top))

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from mmjax import base
-from mmjax.data import _fields, _labels, _memory, _npz
+from mmjax.data import _arrays, _fields, _labels, _npz
 
 
 def source(
@@ -64,11 +64,11 @@ def source(
         is_ids=_fields.are_ids(values),
       )
     )
-  _check_present(fields, np.ones(len(label)))
+  _arrays.check_present(fields, np.ones(len(label)))
   for field in fields:
     if not field.present.any():
       warnings.warn(f'No example has modality {field.name!r}.', stacklevel=2)
-  return _table(fields, np.arange(len(label)), label, names, {})
+  return _arrays.table(fields, np.arange(len(label)), label, names, {})
 
 
 def make(
@@ -129,13 +129,22 @@ def make(
     modalities = modalities or _choose(file, len(labels), pools)
     _check_names(modalities, (*pools, *tokens))
     fields = [
-      _read(file, name, len(labels), pools.get(name), name in tokens, max_len)
+      _arrays.read(
+        file,
+        name,
+        len(labels),
+        index=pools.get(name),
+        is_ids=name in tokens,
+        max_len=max_len,
+      )
       for name in modalities
     ]
-  _check_present(fields, part)
-  scaling = _scaling(fields, part == 0) if standardize else {}
+  if split == 'train':  # once for all three
+    _labels.warn_of_absent(labels, part, names)
+  _arrays.check_present(fields, part)
+  scaling = _arrays.scaling(fields, part == 0) if standardize else {}
   rows = np.flatnonzero(part == _labels.SPLITS.index(split))
-  return _table(fields, rows, labels, names, scaling)
+  return _arrays.table(fields, rows, labels, names, scaling)
 
 
 def _choose(file: _npz.Npz, size: int, pools: Mapping) -> tuple[str, ...]:
@@ -174,77 +183,3 @@ def _check_names(modalities: tuple[str, ...], others: tuple[str, ...]) -> None:
         f'pairs or tokens speak of {name!r}, which is none of the modalities '
         f'{", ".join(modalities)}.'
       )
-
-
-def _read(
-  file: _npz.Npz,
-  name: str,
-  size: int,
-  index: np.ndarray | None,
-  is_ids: bool,
-  max_len: int,
-) -> _fields.Field:
-  """Modality `name` of a file, with its companions, checked."""
-
-  def companion(suffix: str) -> np.ndarray | None:
-    known = name + suffix in file.names
-    return file.read(name + suffix, 'modalities') if known else None
-
-  field = _fields.checked(
-    name,
-    file.read(name, 'modalities'),
-    companion('_len'),
-    size=size,
-    index=index,
-    present=companion('_present'),
-    is_ids=is_ids,
-  )
-  if max_len < 0:
-    raise ValueError(f'max_len={max_len} must be 0 (never crop) or more.')
-  longest = min(field.longest, max_len or field.longest)
-  return field._replace(longest=longest)
-
-
-def _check_present(fields: Sequence[_fields.Field], part: np.ndarray) -> None:
-  """ValueError for an example, or a modality in training, that has nothing."""
-  names = ', '.join(field.name for field in fields)
-  somehow = np.any([field.present for field in fields], axis=0)
-  empty = np.flatnonzero((part >= 0) & ~somehow)
-  if len(empty):
-    raise ValueError(
-      f'{_labels.some(empty)} have none of the modalities {names}: there is '
-      'nothing to see. Leave these examples out.'
-    )
-  for field in fields:
-    if (part == 0).any() and not field.present[part == 0].any():
-      raise ValueError(
-        f'No training example has modality {field.name!r}, as its presence or '
-        f'its lengths say. Leave it out of {names}.'
-      )
-
-
-def _scaling(fields: Sequence[_fields.Field], train: np.ndarray) -> dict:
-  """{modality: (mean, std)} of those that are numbers."""
-  return {
-    field.name: _fields.scale(field, train)
-    for field in fields
-    if not field.is_ids and not field.is_picture
-  }
-
-
-def _table(
-  fields: Sequence[_fields.Field],
-  rows: np.ndarray,
-  label: np.ndarray,
-  names: Sequence[str],
-  scaling: Mapping[str, tuple[np.ndarray, np.ndarray]],
-) -> base.Source:
-  """The examples `rows` i64[B] as a `Source`."""
-  inputs, index = {}, {}
-  for field in fields:
-    value, at = _fields.prepare(field, rows, scaling.get(field.name))
-    inputs[field.name] = value
-    if (at != np.arange(len(rows))).any():
-      index[field.name] = at
-  present = {field.name: field.present[rows] for field in fields}
-  return _memory.table(inputs, label[rows], present, names, index)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax import base
-from mmjax.data import _crops
+from mmjax.data import _crops, _motion
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet
 
@@ -39,8 +39,8 @@ class _Section(NamedTuple):
 def compose(sections: Mapping[str, Mapping[str, Any]]) -> Transform:
   """Makes the transform of a batch; a modality without section is unchanged.
 
-  Sections are dict(name='image' | 'spec_augment' | 'standardize', ...), with
-  the keyword arguments of the functions of these names below. Raises
+  Sections are dict(name='image' | 'spec_augment' | 'standardize' | 'sequence' |
+  'shift', ...), with the keyword arguments of the functions of these names below. Raises
   ValueError for an unknown name or argument, and for a section of a modality
   that the batch does not have.
   """
@@ -180,10 +180,61 @@ def standardize(
   return _Section(lambda _, x: apply(x), apply)
 
 
+def sequence(
+  *,
+  speed: tuple[float, float] = (0.8, 1.25),
+  scale: float = 0.1,
+  noise: float = 0.0,
+  rotate: float = 0.0,
+  cut: float = 0.0,
+) -> _Section:
+  """Another person doing the same: for `base.Ragged` sensor sequences.
+
+  Training: played at a speed drawn log-uniformly from `speed`, with up to the
+  share `cut` of its steps gone from its two ends; multiplied by e^(scale n), n
+  normal; rotated about a random axis by up to `rotate` degrees, each three
+  entries of the last axis as a vector; normal `noise` added to every entry.
+  What becomes longer than the padding loses its end. Evaluation changes
+  nothing.
+  """
+  _motion.check_sequence(speed, scale, noise, rotate, cut)
+
+  def train(key: base.Array, x: Any) -> Any:
+    _motion.check_axes(x, rotate)
+    return _motion.moved(key, x, speed, scale, noise, rotate, cut)
+
+  return _Section(train, lambda x: x)
+
+
+def shift(*, pixels: int = 4, frames: int = 0) -> _Section:
+  """All frames of [T, H, W] or [T, H, W, C] moved alike, zeros coming in.
+
+  Training: by up to `pixels` up or down and left or right, and by up to
+  `frames` in time. Evaluation changes nothing.
+  """
+  if min(pixels, frames) < 0:
+    raise ValueError(
+      f'augment: shift has pixels={pixels}, frames={frames}; at least 0'
+    )
+
+  def train(key: base.Array, x: base.Array) -> base.Array:
+    if getattr(x, 'ndim', 0) not in (3, 4):
+      raise ValueError(
+        'augment: shift wants frames [B, T, H, W] or [B, T, H, W, C]; this '
+        f'modality is {type(x).__name__} of shape '
+        f'{("B", *getattr(x, "shape", ()))}'
+      )
+    return _motion.shifted(key, x, pixels, frames)
+
+  return _Section(train, lambda x: x)
+
+
 _MAKERS = {
   'image': image,
   'spec_augment': spec_augment,
   'standardize': standardize,
+  'sequence': sequence,
+  'shift': shift,
 }
 
 

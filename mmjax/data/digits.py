@@ -125,7 +125,7 @@ def _images(split: str) -> tuple[np.ndarray, np.ndarray]:
   ]
   rows = np.sort(np.concatenate(rows))
   image = pixels[rows].reshape(-1, 8, 8, 1) / 16
-  return image.astype(np.float32), target[rows]
+  return image.astype(np.float32), np.asarray(target)[rows]
 
 
 def _text(
