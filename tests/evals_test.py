@@ -9,7 +9,7 @@ import pytest
 from sklearn import metrics
 
 from mmjax.base import Eval, Method, Outputs
-from mmjax.evals import classification, gap, subsets
+from mmjax.evals import classification, gap, probe, subsets
 from mmjax.ops import scores
 
 C = 3
@@ -30,7 +30,7 @@ def predict(state, batch):
   return Outputs({m: unis[m][:, :2] for m in names}, unis, joint)
 
 
-METHOD = Method(lambda _: (), {}, predict)
+METHOD = Method(lambda *_: (), {}, predict)
 
 
 def make_batch(B=8, seed=0):
@@ -178,3 +178,53 @@ def test_gap_uses_examples_with_both_and_leaves_out_other_widths():
   assert np.isnan(made.report(rows)['gap/audio-visual'])
   rows['feats/audio'] = rows['feats/audio'][:, :1]
   assert made.report(rows) == {}
+
+
+def clouds(N=60, seed=0):
+  """'audio' tells the class, 'visual' is noise."""
+  draw = np.random.default_rng(seed)
+  label = np.arange(N) % C
+  return {
+    'feats/audio': (3 * np.eye(C)[label] + 0.3 * draw.normal(size=(N, C))),
+    'feats/visual': draw.normal(size=(N, 2)),
+    'present/audio': np.arange(N) % 5 != 0,
+    'present/visual': np.ones(N, bool),
+    'label': label,
+  }
+
+
+def test_probe_learns_from_the_training_rows_alone():
+  made = probe.make(make_kit('audio', 'visual'), METHOD)
+  assert made.also == ('train',)
+  test = clouds(90, seed=1)
+  numbers = made.report(test, train=clouds())
+  assert numbers['audio/probe'] == 1 and numbers['joint/probe'] == 1
+  assert 0.15 < numbers['visual/probe'] < 0.55
+  # Other training labels, another answer: nothing comes from the test labels.
+  turned = {**clouds(), 'label': (clouds()['label'] + 1) % C}
+  assert made.report(test, train=turned)['audio/probe'] == 0
+
+
+def test_probe_is_scikit_learns_regression():
+  from sklearn import linear_model, preprocessing
+
+  rng = np.random.default_rng(0)
+  x, y = rng.normal(size=(50, 4)) * [1, 10, 100, 1], rng.integers(0, 3, 50)
+  scaler = preprocessing.StandardScaler().fit(x)
+  model = linear_model.LogisticRegression(C=0.3, max_iter=500)
+  want = model.fit(scaler.transform(x), y).score(scaler.transform(x), y)
+  assert probe.accuracy(x, y, x, y, 0.3, 500) == want
+
+
+def test_probe_says_nothing_where_nothing_can_be_learnt():
+  made = probe.make(make_kit('audio', 'visual'), METHOD)
+  rows = clouds()
+  one = {**rows, 'label': np.zeros(60, int)}
+  assert np.isnan(made.report(rows, train=one)['audio/probe'])
+  lost = {**rows, 'feats/audio': np.full((60, C), np.nan)}
+  numbers = made.report(lost, train=rows)
+  assert np.isnan(numbers['audio/probe']) and numbers['visual/probe'] >= 0
+  nobody = {**rows, 'present/audio': np.zeros(60, bool)}
+  assert np.isnan(made.report(nobody, train=rows)['audio/probe'])
+  with pytest.raises(ValueError, match='C=0.*above 0'):
+    probe.make(make_kit('audio'), METHOD, C=0)

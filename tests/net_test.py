@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +12,7 @@ from tiny import quick  # noqa: F401 (a fixture)
 
 from mmjax import _compose
 from mmjax.base import Ragged
-from mmjax.models import auto, mlp, net
+from mmjax.models import auto, identity, mlp, net, steps
 from mmjax.models.fusion import concat, late, shared
 from mmjax.models.fusion import sum as sums
 
@@ -26,6 +27,16 @@ each_head = pytest.mark.parametrize('name', HEADS)
 
 def normal(seed, *shape):
   return jax.random.normal(jax.random.key(seed), shape)
+
+
+def names_of(name):
+  """All modalities, or the first two for a head that takes no more."""
+  try:
+    head_of(name)
+  except ValueError as error:
+    assert 'exactly two' in str(error)
+    return NAMES[:2]
+  return NAMES
 
 
 def head_of(name, modalities=NAMES):
@@ -44,12 +55,14 @@ def everybody(modalities=NAMES):
 
 def initialised(module, feats, present):
   """Parameters with no zeros, so that biases are seen too."""
-  params = module.init(KEY, feats, present)['params']
+  params = module.init(KEY, feats, present, False)['params']
   return jax.tree.map(lambda p: p + 0.1 * normal(9, *p.shape), params)
 
 
 def apply(module, params, feats, present):
-  return jax.jit(module.apply)({'params': params}, feats, present)
+  return jax.jit(functools.partial(module.apply, train=False))(
+    {'params': params}, feats, present
+  )
 
 
 # Heads.
@@ -61,10 +74,11 @@ def test_there_are_heads():
 
 @each_head
 def test_heads_tell_logits_of_each_and_of_all(name):
-  module, feats = head_of(name), features()
-  params = initialised(module, feats, everybody())
-  unis, joint = apply(module, params, feats, everybody())
-  assert set(unis) == set(NAMES)
+  names = names_of(name)
+  module, feats = head_of(name, names), features({m: 4 for m in names})
+  params = initialised(module, feats, everybody(names))
+  unis, joint = apply(module, params, feats, everybody(names))
+  assert set(unis) == set(names)
   for logits in (*unis.values(), joint):
     assert logits.shape == (B, C) and logits.dtype == jnp.float32
     assert np.isfinite(logits).all()
@@ -72,16 +86,17 @@ def test_heads_tell_logits_of_each_and_of_all(name):
 
 @each_head
 def test_an_absence_concerns_its_example_alone(name):
-  module, feats = head_of(name), features()
-  params = initialised(module, feats, everybody())
+  names = names_of(name)
+  module, feats = head_of(name, names), features({m: 4 for m in names})
+  params = initialised(module, feats, everybody(names))
   has = jnp.arange(B) < 2
-  present = {**everybody(), 'visual': has}
+  present = {**everybody(names), 'visual': has}
   blank = {**feats, 'visual': jnp.where(has[:, None], feats['visual'], 0)}
   _, joint = apply(module, params, blank, present)
-  _, full = apply(module, params, feats, everybody())
+  _, full = apply(module, params, feats, everybody(names))
   tiny.close(joint[:2], full[:2])
   assert not np.isclose(joint[2:], full[2:]).all(axis=1).any()
-  nobody = {m: jnp.zeros(B, bool) for m in NAMES}
+  nobody = {m: jnp.zeros(B, bool) for m in names}
   zeros = jax.tree.map(jnp.zeros_like, feats)
   assert tiny.finite(apply(module, params, zeros, nobody))
 
@@ -120,7 +135,7 @@ def test_concat_starts_with_the_spread_of_one_big_matrix():
   widths = {'audio': 300, 'visual': 100}
   module = concat.make(modalities=('audio', 'visual'), num_classes=50)
   feats = features(widths)
-  params = module.init(KEY, feats, everybody(widths))['params']
+  params = module.init(KEY, feats, everybody(widths), False)['params']
   whole = jax.nn.initializers.xavier_normal()(KEY, (400, 50))
   for m in widths:
     spread = float(params[f'kernel_{m}'].std())
@@ -144,7 +159,7 @@ def test_shared_head_says_whose_width_does_not_fit():
   feats = features({'audio': 4, 'visual': 6})
   with pytest.raises(ValueError, match="one width, but has.*'visual': 6"):
     shared.make(modalities=('audio', 'visual'), num_classes=C).init(
-      KEY, feats, everybody()
+      KEY, feats, everybody(), False
     )
 
 
@@ -152,13 +167,13 @@ def test_shared_head_says_whose_width_does_not_fit():
 def test_other_heads_take_features_of_any_width(make):
   widths = {'audio': 4, 'visual': 6}
   module = make(modalities=('audio', 'visual'), num_classes=C)
-  module.init(KEY, features(widths), everybody(widths))
+  module.init(KEY, features(widths), everybody(widths), False)
 
 
 def test_concat_says_who_is_missing():
   module = head_of('concat')
   with pytest.raises(ValueError, match=r"none of \['text'\]. Take another"):
-    module.init(KEY, features({'audio': 4, 'visual': 4}), everybody())
+    module.init(KEY, features({'audio': 4, 'visual': 4}), everybody(), False)
 
 
 # The net.
@@ -325,3 +340,72 @@ def test_auto_says_what_to_do_about_other_shapes():
   for shape in ((4,), (4, 1, 2, 3, 4, 5)):
     with pytest.raises(ValueError, match='Name one: config.encoders.m.name'):
       auto.section('m', np.zeros(shape, 'f4'), 16)
+
+
+# Heads that show, heads that draw, encoders of steps.
+
+
+class Shows(nn.Module):
+  """Dropout on the features, and what it saw."""
+
+  takes_steps: bool
+
+  @nn.compact
+  def __call__(self, feats, present, train):
+    del present
+    self.sow('extras', 'seen', jnp.ones((B, 2)))
+    if self.takes_steps:
+      assert isinstance(feats['text'], Ragged)
+      feats = {**feats, 'text': feats['text'].values.sum(1)}
+    z_BD = nn.Dropout(0.5, deterministic=not train)(feats['text'])
+    return {'text': z_BD}, z_BD
+
+
+def step_batch():
+  values = normal(1, B, 4, 3)
+  mask = jnp.arange(4)[None] < jnp.asarray([4, 2, 1, 3, 4])[:, None]
+  one = batch(B)
+  has = jnp.arange(B) < 4
+  return {**one, 'text': Ragged(values, mask), 'present': {'text': has}}
+
+
+@pytest.mark.parametrize('takes_steps', [True, False])
+def test_steps_reach_the_heads_that_take_them(takes_steps):
+  network = net.compose({'text': identity.make()}, Shows(takes_steps))
+  given = step_batch()
+  params, stats = network.init(KEY, given)
+  out, _ = network.forward(params, stats, given, KEY)
+  real = jnp.where(given['text'].mask[:, :, None], given['text'].values, 0)
+  total = real.sum(1)
+  mean = total / given['text'].mask.sum(1)[:, None]
+  total, mean = total.at[4].set(0), mean.at[4].set(0)  # has no text
+  tiny.close(out.feats['text'], mean)
+  tiny.close(out.joint, total if takes_steps else mean)
+  assert out.extras['seen'].shape == (B, 2)
+
+
+def test_a_head_draws_in_training_alone():
+  network = net.compose({'text': identity.make()}, Shows(False))
+  given = step_batch()
+  params, stats = network.init(KEY, given)
+
+  def joint(key, train):
+    out, _ = network.forward(
+      params, stats, given, jax.random.key(key), train=train
+    )
+    return out.joint
+
+  assert tiny.same(joint(0, False), joint(1, False))
+  assert tiny.same(joint(0, True), joint(0, True))
+  assert not tiny.same(joint(0, True), joint(1, True))
+
+
+def test_steps_are_projected_one_by_one():
+  module, given = steps.make(width=5), step_batch()['text']
+  everyone = jnp.ones(B, bool)
+  variables = module.init(KEY, given, everyone, False)
+  out = module.apply(variables, given, everyone, False)
+  assert out.values.shape == (B, 4, 5) and tiny.same(out.mask, given.mask)
+  later = Ragged(given.values.at[:, 2].add(1), given.mask)
+  moved = module.apply(variables, later, everyone, False)
+  tiny.close(moved.values[:, :2], out.values[:, :2])

@@ -56,6 +56,7 @@ class ResNet(nn.Module):
   bottleneck: bool
   stem: str
   dtype: str
+  projection: int = 0
 
   @nn.compact
   def __call__(self, x: Any, valid_B: Array, train: bool) -> Array:
@@ -78,7 +79,9 @@ class ResNet(nn.Module):
 
     h_BTD = jnp.mean(h.astype(jnp.float32), (1, 2)).reshape(B, T, -1)
     z_BD = _sequence.mean(h_BTD, mask_BT)
-    if z_BD.shape[-1] != self.width:
+    if self.projection:
+      z_BD = nn.relu(nn.Dense(self.projection, name='hidden')(z_BD))
+    if self.projection or z_BD.shape[-1] != self.width:
       z_BD = nn.Dense(self.width, name='projection')(z_BD)
     return z_BD
 
@@ -106,6 +109,7 @@ def make(
   depth: int = 18,
   channels: int = 64,
   stem: str = 'imagenet',
+  projection: int = 0,
   dtype: str = 'float32',
 ) -> nn.Module:
   """ResNet encoder; frames are encoded one by one and averaged.
@@ -117,13 +121,15 @@ def make(
     channels: of the first stage; each further one doubles them.
     stem: 'imagenet' (7x7 stride 2 and max-pooling) or 'small' (3x3 alone, for
       images of a few dozen pixels).
+    projection: hidden units of a projection head, Dense, ReLU, Dense, instead
+      of the one Dense layer; 0 is without.
     dtype: of the convolutions; statistics and parameters stay float32.
 
   Returns:
     Module: (x, valid_B, train) -> z_BD float32, with 'batch_stats'.
 
   Raises:
-    ValueError: an unknown depth or stem.
+    ValueError: an unknown depth or stem, or a negative projection.
   """
   if depth not in STAGES:
     raise ValueError(f'resnet has no depth {depth}; choose one of 18, 34, 50.')
@@ -131,4 +137,8 @@ def make(
     raise ValueError(
       f"resnet has no stem {stem!r}; choose 'imagenet' or 'small'."
     )
-  return ResNet(width, STAGES[depth], channels, depth == 50, stem, dtype)
+  if projection < 0:
+    raise ValueError(f'resnet.projection={projection} must be 0 or above it.')
+  return ResNet(
+    width, STAGES[depth], channels, depth == 50, stem, dtype, projection
+  )

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.base import Array
+from mmjax.models.fusion import _whole
 
 
 class Concat(nn.Module):
@@ -20,15 +21,12 @@ class Concat(nn.Module):
   num_classes: int
 
   @nn.compact
-  def __call__(self, feats: Mapping[str, Array], present: Mapping[str, Array]):
+  def __call__(
+    self, feats: Mapping[str, Array], present: Mapping[str, Array], train: bool
+  ):
     """z_BD per modality -> (logits_BC of each slice, of all), logits_BC."""
-    missing = [m for m in self.modalities if m not in feats]
-    if missing:
-      raise ValueError(
-        f"head 'concat' needs the features of all of {self.modalities} at "
-        f'once, but got none of {missing}. Take another head (shared, sum, '
-        'late) for a method that forwards modalities one at a time.'
-      )
+    del train  # nothing here is random
+    _whole.require_all('concat', self.modalities, feats)
     widths = {m: feats[m].shape[-1] for m in self.modalities}
     total = sum(widths.values())
     # The spread of one big matrix: fan-in is the width of all features.

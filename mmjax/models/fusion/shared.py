@@ -14,8 +14,11 @@ class Shared(nn.Module):
   num_classes: int
 
   @nn.compact
-  def __call__(self, feats: Mapping[str, Array], present: Mapping[str, Array]):
+  def __call__(
+    self, feats: Mapping[str, Array], present: Mapping[str, Array], train: bool
+  ):
     """z_BD per modality -> (logits_BC per modality, their mean_BC)."""
+    del train  # nothing here is random
     widths = {m: z_BD.shape[-1] for m, z_BD in feats.items()}
     if len(set(widths.values())) > 1:
       raise ValueError(

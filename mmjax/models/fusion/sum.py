@@ -18,8 +18,11 @@ class Sum(nn.Module):
   def setup(self):
     self.linear = _linear.PerModality(self.modalities, self.num_classes)
 
-  def __call__(self, feats: Mapping[str, Array], present: Mapping[str, Array]):
+  def __call__(
+    self, feats: Mapping[str, Array], present: Mapping[str, Array], train: bool
+  ):
     """z_BD per modality -> (each term of the sum, the sum), logits_BC."""
+    del train  # nothing here is random
     unis = self.linear(feats)
     terms = [jnp.where(present[m][:, None], unis[m], 0) for m in unis]
     return unis, jnp.sum(jnp.stack(terms), axis=0)
