@@ -192,7 +192,7 @@ def train(g, modalities, prefix, *, forced, coasting, dtype):
     params=params,
     stats={block: {} for block in params},
     opt={block: sgd.direction.init(p) for block, p in params.items()},
-    method=method.init(params),
+    method=method.init(params, {}),
     key=jax.random.key(0),
   )
   step, told = jax.jit(method.phases['lap'].step), []

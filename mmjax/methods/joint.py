@@ -18,7 +18,8 @@ def make(kit: Kit, *, unimodal_weight: float = 0.0) -> Method:
     unimodal_weight: weight of the sum of the modalities' cross-entropies.
   """
 
-  def loss(out, batch):
+  def loss(state, out, batch):
+    del state
     joint = losses.cross_entropy(out.joint, batch['label'], batch['mask'])
     unis = per_modality(out, batch)
     total = joint + unimodal_weight * sum(unis.values())
@@ -29,4 +30,4 @@ def make(kit: Kit, *, unimodal_weight: float = 0.0) -> Method:
     return kit.forward(state, {}, batch)[0]
 
   phase = Phase(descent(kit, loss))
-  return Method(lambda params: (), {'joint': phase}, predict)  # noqa: ARG005
+  return Method(lambda *_: (), {'joint': phase}, predict)

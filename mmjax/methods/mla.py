@@ -78,7 +78,8 @@ def make(
   weights_M = alternation.check_weights(kit, weights)
   first_K = tuple(kit.modalities.index(m) for m in order or kit.modalities)
 
-  def init(params):
+  def init(params, stats):
+    del stats
     P_DD = alternation.first_projection(params)
     return Memory(P_DD, jnp.asarray(first_K, jnp.int32), jnp.int32(0))
 

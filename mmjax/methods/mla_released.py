@@ -52,7 +52,8 @@ def make(
   alternation.check_fusion(fusion)
   weights_M = alternation.check_weights(kit, weights)
 
-  def init(params):
+  def init(params, stats):
+    del stats
     return Memory(alternation.first_projection(params), jnp.int32(0))
 
   def take(m, state, batch):

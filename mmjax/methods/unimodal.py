@@ -37,7 +37,8 @@ def make(kit: Kit, *, fusion: str = 'logits') -> Method:
       f'config.method.fusion={fusion!r} is none of {", ".join(FUSIONS)}.'
     )
 
-  def loss(out, batch):
+  def loss(state, out, batch):
+    del state
     unis = per_modality(out, batch)
     total = jnp.sum(jnp.stack(list(unis.values())))
     return total, {f'loss/{m}': v for m, v in unis.items()}
@@ -56,4 +57,4 @@ def make(kit: Kit, *, fusion: str = 'logits') -> Method:
     return out._replace(joint=jnp.log(jnp.maximum(probs_BC, 1e-30)))
 
   phase = Phase(descent(kit, loss))
-  return Method(lambda params: (), {'unimodal': phase}, predict)  # noqa: ARG005
+  return Method(lambda *_: (), {'unimodal': phase}, predict)
