@@ -161,6 +161,7 @@ def runs(
       _tint(axes.get_yticklabels(), shades.values())
       axes.set_ylim(len(shades) - 0.4, -0.75)
       axes.margins(x=0.12)
+      axes.locator_params(axis='x', nbins=5)
       axes.tick_params(labelbottom=True)
       axes.spines['left'].set_visible(False)
   return made.svg

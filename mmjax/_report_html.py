@@ -48,12 +48,21 @@ def paragraph(value: object, kind: str = '') -> str:
   return f'<p class="{kind}">{text(value)}</p>'
 
 
+def missing(sentence: str) -> str:
+  return paragraph(sentence, 'missing')
+
+
 def figure(svg: str, caption: str) -> str:
   return f'<figure>{svg}<figcaption>{text(caption)}</figcaption></figure>'
 
 
 def section(title: str, body: str) -> str:
   return f'<section><h2>{text(title)}</h2>{body}</section>'
+
+
+def part(title: str, body: str) -> str:
+  """Returns a part of a section."""
+  return f'<h3>{text(title)}</h3>{body}'
 
 
 def folded(title: str, body: str) -> str:
@@ -127,6 +136,7 @@ background:var(--paper);font:16px/1.55 system-ui,-apple-system,"Segoe UI",
 "Helvetica Neue",Arial,sans-serif}
 h1{font-size:1.9rem;line-height:1.2;margin:0;overflow-wrap:anywhere}
 h2{font-size:1.15rem;margin:0 0 .8rem}
+h3{font-size:1rem;margin:1.8rem 0 .6rem}
 section{margin-top:2.6rem;padding-top:1.2rem;border-top:1px solid var(--line)}
 p{margin:.4rem 0 .8rem;max-width:46rem}
 .lead,.missing,.note,figcaption{color:var(--muted)}

@@ -1,4 +1,4 @@
-"""Pictures of a run: learning curves, confusion, calibration, features."""
+"""Pictures of a run: confusion, calibration, features, attention."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,93 +15,7 @@ from mmjax._report_canvas import (
   grid,
   picture,
   shown,
-  weight,
 )
-
-Series = tuple[np.ndarray, np.ndarray, np.ndarray]  # epoch, mean, std
-
-
-def curves(
-  panels: Sequence[tuple[str, Mapping[str, Series], bool]],
-  shades: Mapping[str, str],
-  name: str,
-) -> str:
-  """Draws lines with their spread over seeds, labelled where they end.
-
-  Args:
-    panels: (title, the series by name, whether to show percent), two a row.
-    shades: the colour of each series.
-    name: what the picture shows, for screen readers.
-  """
-  columns = min(2, len(panels))
-  height = 3.1 * math.ceil(len(panels) / columns)
-  with picture(WIDTH * columns / 2, height, name) as made:
-    for axes, (title, lines, percent) in zip(
-      grid(made.figure, len(panels), columns), panels
-    ):
-      scale = 100 if percent else 1
-      lines = {
-        name: (x, scale * mean, scale * std)
-        for name, (x, mean, std) in lines.items()
-        if np.isfinite(mean).any()
-      }
-      _lines(axes, lines, shades)
-      if not percent:
-        _from_zero(axes, lines)
-      _end_labels(axes, lines, shades, 1 if percent else 2)
-      axes.set_title(f'{title}, %' if percent else title)
-      axes.set_xlabel('epoch')
-  return made.svg
-
-
-def _lines(axes, lines, shades):
-  for name, (x, mean, std) in lines.items():
-    color, bold = html.color(shades[name]), shades[name] == 'ink'
-    axes.plot(x, mean, color=color, lw=2.2 if bold else 1.6, zorder=2 + bold)
-    if np.any(std > 0):
-      band = mean - std, mean + std
-      axes.fill_between(x, *band, color=color, alpha=0.15, lw=0)
-  axes.margins(x=0.01)
-
-
-def _from_zero(axes, lines):
-  """One diverged step must not flatten the rest."""
-  every = np.concatenate([mean for _, mean, _ in lines.values()] or [[1.0]])
-  top = np.percentile(every[np.isfinite(every)], 99.5)
-  axes.set_ylim(0, 1.08 * top if top > 0 else 1)
-
-
-def _end_labels(axes, lines, shades, digits):
-  low, high = axes.get_ylim()
-  last = {
-    name: (x[-1], np.clip(mean[np.isfinite(mean)][-1], low, high))
-    for name, (x, mean, _) in lines.items()
-  }
-  right = max((x for x, _ in last.values()), default=0)
-  places = _apart([y for _, y in last.values()], (high - low) * 0.065)
-  for (name, (_, y)), place in zip(last.items(), places):
-    axes.annotate(
-      f'{shown(name)}  {y:.{digits}f}',
-      (right, place),
-      (6, 0),
-      textcoords='offset points',
-      va='center',
-      color=html.color(shades[name]),
-      weight=weight(shades[name]),
-      annotation_clip=False,
-    )
-
-
-def _apart(values: Sequence[float], gap: float) -> np.ndarray:
-  """Moves labels apart to at least `gap`, keeping order and centre."""
-  ys = np.asarray(values, float)
-  order = np.argsort(ys, kind='stable')
-  placed = ys[order]
-  for _ in range(100):
-    push = np.maximum(gap - np.diff(placed), 0) / 2
-    placed[:-1] -= push
-    placed[1:] += push
-  return placed[np.argsort(order)]
 
 
 def confusion(
@@ -213,4 +127,35 @@ def projection(
     axes.set_aspect('equal', adjustable='datalim')
     axes.set(xlabel='first principal axis', ylabel='second principal axis')
     axes.tick_params(labelleft=False, labelbottom=False)
+  return made.svg
+
+
+def attention(
+  blocks: Mapping[str, np.ndarray], modalities: Sequence[str]
+) -> str:
+  """Draws attention between modalities, a matrix [M, M] for each group.
+
+  Blue is more than 1 and orange less, as deep as it is far in any group.
+  """
+  from matplotlib.colors import to_rgb
+
+  columns = min(3, len(blocks))
+  height = 3.0 * math.ceil(len(blocks) / columns)
+  far = max(np.abs(weight_MM - 1).max() for weight_MM in blocks.values())
+  more, less = (to_rgb(html.color(shade)) for shade in ('c0', 'c1'))
+  with picture(WIDTH * 0.3 * columns, height, 'Attention') as made:
+    for axes, (name, weight_MM) in zip(
+      grid(made.figure, len(blocks), columns), blocks.items()
+    ):
+      cell_MM4 = np.empty((*weight_MM.shape, 4))
+      cell_MM4[..., :3] = np.where(weight_MM[..., None] > 1, more, less)
+      cell_MM4[..., 3] = 0.6 * np.abs(weight_MM - 1) / max(far, 1e-9)
+      axes.imshow(cell_MM4, interpolation='none')
+      axes.grid(False)
+      for i, j in np.ndindex(weight_MM.shape):
+        number = f'{weight_MM[i, j]:.3f}'
+        axes.text(j, i, number, ha='center', va='center', size=9)
+      _class_ticks(axes, modalities)
+      axes.set(xlabel='to', ylabel='from')
+      axes.set_title(name)
   return made.svg

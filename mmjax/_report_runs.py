@@ -1,11 +1,7 @@
 """Run folders as the report sees them."""
 
-import json
 import math
-import os
 import pathlib
-import warnings
-import zipfile
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -23,6 +19,7 @@ class Run(NamedTuple):
   lines: list[dict]  # metrics.jsonl
   results: dict[str, Any]  # results.json
   rows: dict[str, dict[str, np.ndarray]]  # predictions_<eval>.npz by eval
+  cost: dict[str, Any] = {}  # cost.json
 
   @property
   def config(self) -> dict[str, Any]:
@@ -41,7 +38,9 @@ class Run(NamedTuple):
   def modalities(self) -> list[str]:
     """In the order of the config, else of the results, else of the rows."""
     listed = self.record.get('modalities') or [
-      name for name in self.test if log.is_modality(name)
+      name
+      for name, cells in self.test.items()
+      if log.is_modality(name) and 'accuracy' in cells
     ]
     logits = self.rows.get('classification', {})
     found = [key.split('/', 1)[1] for key in logits if key.startswith('logits')]
@@ -52,36 +51,42 @@ class Run(NamedTuple):
     accuracy = self.test.get('joint', {}).get('accuracy', {})
     return len(accuracy.get('values') or (0,))
 
+  @property
+  def seeds(self) -> tuple[int, ...]:
+    """Of its models; () if the config does not tell."""
+    first = self.config.get('seed')
+    if not isinstance(first, int):
+      return ()
+    return tuple(range(first, first + self.num_seeds))
 
-def load(workdir: str | os.PathLike) -> Run:
-  """Reads a run folder; pieces that are missing or damaged stay empty.
+  @property
+  def last_step(self) -> int:
+    return max((line['step'] for line in self.lines), default=0)
 
-  Raises:
-    ValueError: there is no such folder, or no run in it.
-  """
-  path = pathlib.Path(workdir)
-  if not path.is_dir():
-    near = sorted(p.parent.name for p in path.parent.glob('*/config.json'))
-    hint = f' The run folders beside it: {", ".join(near)}.' if near else ''
-    raise ValueError(f'There is no run folder {path}.{hint}')
-  pieces = ('config.json', log.METRICS, 'results.json')
-  if not any((path / piece).exists() for piece in pieces):
-    raise ValueError(
-      f'The folder {path} holds no run: none of {", ".join(pieces)} is in it. '
-      'Give the folder that was --workdir of the training.'
-    )
-  rows = {
-    file.stem.removeprefix('predictions_'): _arrays(file)
-    for file in sorted(path.glob('predictions_*.npz'))
-  }
-  return Run(
-    path.resolve().name,
-    path,
-    _json(path / 'config.json'),
-    log.read(path),
-    _json(path / 'results.json'),
-    rows,
-  )
+  @property
+  def total_steps(self) -> int | None:
+    """The length of training, if what is logged tells it for certain."""
+    line = max(self.lines, key=lambda line: line['step'], default={})
+    epoch, half = line.get('epoch', 0), 0.5e-4  # an epoch has four decimals
+    if not epoch > half:
+      return None
+    low, high = line['step'] / (epoch + half), line['step'] / (epoch - half)
+    per_epoch = round(line['step'] / epoch)
+    if math.ceil(low) != math.floor(high):
+      return None
+    return _planned(self.config.get('phases'), per_epoch)
+
+
+def _planned(phases: Any, per_epoch: int) -> int | None:
+  """The steps of config.phases; None if it cannot be read."""
+  total = 0
+  try:
+    for _, amount, *unit in phases:
+      scale = 1 if unit == ['steps'] else per_epoch
+      total += math.floor(float(amount) * scale + 0.5)
+  except (TypeError, ValueError):
+    return None
+  return total
 
 
 def how_to_resume(path: pathlib.Path) -> str:
@@ -142,28 +147,3 @@ def series(run: Run, split: str, name: str, points: int = 150):
   epoch = np.add.reduceat(epoch, cut) / count
   value = np.add.reduceat(value, cut) / count[:, None]
   return epoch, value.mean(1), value.std(1, ddof=min(1, width - 1))
-
-
-def _json(path: pathlib.Path) -> dict:
-  if not path.exists():
-    return {}
-  try:
-    found = json.loads(path.read_text())
-    if isinstance(found, dict):
-      return found
-    error = f'it holds a {type(found).__name__}, not an object'
-  except ValueError as problem:
-    error = problem
-  warnings.warn(f'{path} cannot be read and is left out: {error}', stacklevel=3)
-  return {}
-
-
-def _arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
-  try:
-    with open(path, 'rb') as file, np.load(file, allow_pickle=False) as found:
-      return dict(found)
-  except (OSError, ValueError, zipfile.BadZipFile) as error:
-    warnings.warn(
-      f'{path} cannot be read and is left out: {error}', stacklevel=3
-    )
-    return {}

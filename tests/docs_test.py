@@ -15,7 +15,7 @@ import pytest
 from absl import flags
 from tiny import quick  # noqa: F401 (a fixture)
 
-from mmjax import _compose, experiment, main, report
+from mmjax import _compose, experiment, main, report, sweep, vote
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = {
@@ -109,8 +109,19 @@ def test_commands_of_report_are_understood(arguments, capsys):
   assert 'There is no run folder' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('arguments', commands('mmjax.sweep'), ids=' '.join)
+def test_commands_of_sweep_are_understood(arguments, capsys, tmp_path):
+  root = [a for a in arguments if a.startswith('--root=')]
+  rest = [a for a in arguments if a not in root and a != '--list']
+  assert len(root) == 1
+  shown = [*rest, f'--root={tmp_path}', '--data_root=nowhere', '--list']
+  assert sweep.main(shown) == 0
+  assert re.search(r'\w+/\w+ +(new|no data)', capsys.readouterr().out)
+
+
 def test_flags_exist():
-  sources = [inspect.getsource(report.main)]
+  made = (report.main, sweep._arguments, vote.main)
+  sources = [inspect.getsource(function) for function in made]
   sources += [p.read_text('utf8') for p in (ROOT / 'benchmarks').glob('*.py')]
   options = set(re.findall(r"'--(\w+)'", ''.join(sources)))
   for page, text in PAGES.items():

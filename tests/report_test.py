@@ -8,9 +8,16 @@ import types
 
 import numpy as np
 import pytest
-from scipy import stats
 
-from mmjax import _report_compare, _report_runs, _report_sections, log, report
+from mmjax import (
+  _report_features,
+  _report_load,
+  _report_predictions,
+  _report_runs,
+  _report_sections,
+  log,
+  report,
+)
 from mmjax.evals import classification, gap, subsets
 
 QUALITY = {'audio': 1.4, 'visual': 0.7, 'text': 1.0, 'depth': 0.5}
@@ -26,10 +33,16 @@ def simulate(
   method='mla',
   data='cremad',
   lift=0.0,
+  **sections,
 ):
-  """Writes a run folder such as training leaves; returns its results."""
-  draw = np.random.default_rng(len(method))
-  label_N = draw.integers(len(class_names), size=size)
+  """Writes a run folder such as training leaves; returns its results.
+
+  `sections` are those of the config; the test labels follow from data and size.
+  """
+  workdir.mkdir(parents=True, exist_ok=True)
+  truth = np.random.default_rng(len(data))
+  label_N = truth.integers(len(class_names), size=size)
+  draw = np.random.default_rng(sum(map(ord, str((method, lift, sections)))))
   seeds = [
     _rows(draw, label_N, modalities, class_names, lift)
     for _ in range(num_seeds)
@@ -54,6 +67,7 @@ def simulate(
     'data': {'name': data, 'noise': {m: 0.1 for m in modalities}},
     'seed': 0,
     'num_seeds': num_seeds,
+    **sections,
   }
   record = {
     'config': config,
@@ -181,7 +195,7 @@ def test_report_holds_every_section(tmp_path):
   results = simulate(tmp_path)
   page = page_of(tmp_path)
   for title in _report_sections.SECTIONS:
-    assert title in page.text
+    assert (title in page.text) == (title != 'Attention between modalities')
   assert page.tags.count('svg') == 6
   assert 'could not be drawn' not in page.text
   assert log.spread(results['joint']['auroc']) in page.text
@@ -277,7 +291,7 @@ def test_widths_that_differ_have_no_projection(tmp_path):
 def test_principal_plane_keeps_what_lies_in_a_plane():
   angle_N = np.linspace(0, 5, 50)
   flat_ND = np.stack([np.cos(angle_N), 0 * angle_N, np.sin(angle_N)], 1)
-  plane, share = _report_sections.principal_plane({'a': 3 * flat_ND})
+  plane, share = _report_features.principal_plane({'a': 3 * flat_ND})
   assert share == pytest.approx(1)
 
   def distances(x_ND):
@@ -297,106 +311,9 @@ def test_not_a_run(tmp_path):
     report.write(tmp_path)
 
 
-@pytest.fixture
-def pair(tmp_path):
-  """Two runs of one data set: 'mla' and a worse 'sum'."""
-  for method, lift in (('sum', 0.0), ('mla', 1.0)):
-    (tmp_path / method).mkdir()
-    simulate(tmp_path / method, method=method, lift=lift, size=120)
-  return tmp_path / 'sum', tmp_path / 'mla'
-
-
-def fused(workdir):
-  found = json.loads((workdir / 'results.json').read_text())
-  return found['test']['joint']['accuracy']
-
-
-def test_compare_writes_a_page_and_a_table(pair, tmp_path, capsys):
-  out = tmp_path / 'both.html'
-  report.main([*map(str, pair), f'--out={out}'])
-  said = capsys.readouterr().out
-  page = Page(out.read_text())
-  for folder in pair:
-    assert folder.name in said and log.spread(fused(folder)) in said
-    assert log.spread(fused(folder)) in page.text
-  assert 'paired t-test' in said and 'n = 3' in said
-  assert page.tags.count('svg') == 2 and 'Warning' not in said
-
-
-def test_markdown_is_bold_at_the_best_and_says_the_p_value(pair, capsys):
-  report.main([*map(str, pair), '--markdown', '--against=first'])
-  said = capsys.readouterr().out.splitlines()
-  assert said[0] == '| run | audio | visual | fused | p |'
-  assert said[2].endswith('| reference |')
-  assert f'**{log.spread(fused(pair[1]))}**' in said[3]
-  samples = [fused(folder)['values'] for folder in reversed(pair)]
-  p = stats.ttest_rel(*samples).pvalue
-  assert said[3].endswith(f'| {p:.3f} |' if p >= 0.001 else '| <0.001 |')
-  assert not (pair[0].parent / 'compare.html').exists()
-
-
-def test_other_data_and_seeds_are_said(pair):
-  path = pair[1] / 'config.json'
-  record = json.loads(path.read_text())
-  record['config']['data']['name'] = 'digits'
-  record['config']['seed'] = 7
-  path.write_text(json.dumps(record))
-  found = _report_compare.comparison(report.load_all(pair))
-  assert 'data.name: cremad against digits' in found.doubts[0]
-  assert "Welch's t-test" in found.notes[1]
-
-
-def test_one_seed_has_no_significance(tmp_path):
-  folders = [tmp_path / name for name in 'ab']
-  for folder in folders:
-    folder.mkdir()
-    simulate(folder, num_seeds=1, size=60)
-  found = _report_compare.comparison(report.load_all(folders), against='first')
-  assert [row[-1] for row in found.rows] == ['reference', '–']
-  assert 'at least 2 seeds' in found.notes[1]
-
-
-def test_compare_refuses_what_is_not_there(pair, capsys):
-  with pytest.raises(ValueError, match='There are|there are accuracy'):
-    _report_compare.comparison(report.load_all(pair), 'acuracy')
-  (pair[1] / 'results.json').unlink()
-  with pytest.raises(SystemExit):
-    report.main([*map(str, pair)])
-  said = ' '.join(capsys.readouterr().err.split())
-  assert f'{pair[1]} is not finished' in said
-  assert f'--workdir={pair[1]}' in said
-
-
-def test_runs_of_one_name_are_told_apart(tmp_path):
-  folders = [tmp_path / a / 'run' for a in 'ab']
-  for folder in folders:
-    folder.mkdir(parents=True)
-    simulate(folder, num_seeds=1, size=60)
-  assert [r.name for r in report.load_all(folders)] == list(map(str, folders))
-
-
-def test_p_values_are_scipys_and_honest_without_spread():
-  x_S, y_S = np.array([0.9, 0.8, 0.95]), np.array([0.7, 0.75, 0.8])
-  p_value = _report_compare.p_value
-  assert p_value(x_S, y_S, True) == stats.ttest_rel(x_S, y_S).pvalue
-  welch = stats.ttest_ind(x_S, y_S, equal_var=False).pvalue
-  assert p_value(x_S, y_S, False) == welch
-  assert p_value(x_S, x_S, True) == 1
-  assert np.isnan(p_value(x_S, x_S + 0.1, True))
-
-
-def test_holm_by_hand():
-  assert _report_compare.holm([0.01, None, 0.04, 0.03]) == [
-    pytest.approx(0.03),
-    None,
-    pytest.approx(0.06),
-    pytest.approx(0.06),
-  ]
-
-
 def test_series_are_averaged_down_over_seeds(tmp_path):
   simulate(tmp_path, size=60)
-  run = _report_runs.load(tmp_path)
+  run = _report_load.load(tmp_path)
   lines = [r for r in run.lines if r['split'] == 'train']
   every = np.array([line['values']['loss/audio'] for line in lines])
   epoch, mean, std = _report_runs.series(run, 'train', 'loss/audio', points=50)
@@ -404,3 +321,75 @@ def test_series_are_averaged_down_over_seeds(tmp_path):
   np.testing.assert_allclose(mean[0], every[:3].mean())
   np.testing.assert_allclose(std[0], every[:3].mean(0).std(ddof=1))
   assert _report_runs.series(run, 'train', 'loss/smell') is None
+
+
+def test_predictions_per_class_are_means_over_seeds(tmp_path):
+  simulate(tmp_path, size=60)
+  told = _report_predictions.counts(_report_load.load(tmp_path))
+  rows = np.load(tmp_path / 'predictions_classification.npz')
+  true_C, predicted_SC = told['joint']
+  np.testing.assert_array_equal(true_C, np.bincount(rows['label'], minlength=6))
+  np.testing.assert_array_equal(predicted_SC.sum(1), 3 * [60])
+  guess_SN = rows['logits/joint'].argmax(-1)
+  np.testing.assert_array_equal(predicted_SC[:, 2], (guess_SN == 2).sum(1))
+  run, mean = _report_load.load(tmp_path), predicted_SC.mean(0)[0]
+  page = Page(_report_predictions.per_class(run))
+  first = f'anger {true_C[0]} {_report_predictions.number(mean)}'
+  assert first in page.text and 'fused says' in page.text
+
+
+def test_a_diverged_predictor_is_not_counted(tmp_path):
+  simulate(tmp_path, size=60)
+  path = tmp_path / 'predictions_classification.npz'
+  rows = dict(np.load(path))
+  rows['logits/audio'][0, 1] = np.nan
+  np.savez(path, **rows)
+  told = _report_predictions.counts(_report_load.load(tmp_path))
+  assert set(told) == {'joint', 'visual'}
+
+
+def attended(weight_SNMM, modalities=('audio', 'visual'), **rows):
+  N = weight_SNMM.shape[1]
+  rows = {'label': np.arange(N) % 3, **rows}
+  rows['attention'] = weight_SNMM.astype(np.float32)
+  record = {'config': {}, 'modalities': modalities, 'class_names': 'xyz'}
+  run = _report_runs.Run('x', None, record, [], {}, {'attention': rows})
+  return Page(_report_features.attention(run))
+
+
+def test_attention_is_split_by_one_class():
+  neutral_N = np.arange(60) % 3 == 1
+  weight_SNMM = np.zeros((2, 60, 2, 2))
+  weight_SNMM[:, neutral_N] = [[0.5, 1.5], [0.75, 1.25]]
+  weight_SNMM[:, ~neutral_N] = [[1.2, 0.8], [1.0, 1.0]]
+  weight_SNMM[1, neutral_N, 0, 0] += 0.2
+  weight_SNMM[0, 1] = np.nan
+  page = attended(weight_SNMM, neutral=np.stack([neutral_N] * 2))
+  assert page.tags.count('svg') == 1
+  assert 'audio → audio audio → visual visual → audio' in page.text
+  assert 'y (n = 19) 0.600 ± 0.141 1.500 ± 0.000 0.750' in page.text
+  assert 'not y (n = 40) 1.200 ± 0.000 0.800 ± 0.000 1.000' in page.text
+  assert '1 examples lack a modality' in page.text
+
+
+def test_attention_without_that_class_is_split_by_all():
+  page = attended(np.ones((1, 60, 2, 2)))
+  for name in 'xyz':
+    assert f'{name} (n = 20) 1.000 1.000 1.000 1.000' in page.text
+
+
+def test_attention_of_other_blocks_is_a_sentence():
+  page = attended(np.ones((1, 60, 3, 3)))
+  assert 'between 3 blocks, for 2 modalities' in page.text
+  assert 'svg' not in page.tags
+
+
+def test_attention_stands_in_the_report_of_a_run_that_has_it(tmp_path):
+  simulate(tmp_path, num_seeds=1, size=40)
+  weight_SNMM = np.full((1, 40, 2, 2), 0.5, np.float32)
+  label_N = np.arange(40) % 2
+  path = tmp_path / 'predictions_attention.npz'
+  np.savez(path, attention=weight_SNMM, label=label_N)
+  page = page_of(tmp_path)
+  assert 'Attention between modalities' in page.text
+  assert 'could not be drawn' not in page.text and page.tags.count('svg') == 7
