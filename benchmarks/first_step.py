@@ -104,8 +104,7 @@ def child(args) -> None:
   states = jax.block_until_ready(exp.seeds.init())
   tick()
   name = config.run.watch.split('/')[0]
-  rows = evaluate.rows(exp, states, 'validation', name, batches=1)
-  evaluate.numbers(exp, rows, name)
+  evaluate.ask(exp, states, 'validation', name, batches=1)
   tick()
   step = exp.lifted[exp.plan[0].phase]
   for i in range(2):
