@@ -306,10 +306,14 @@ def sequences(count=6, T=20, J=2, seed=0):
   }
 
 
-def played(key=0, batch=None, **options):
+def player(**options):
   options = dict(speed=(1.0, 1.0), scale=0.0) | options
   transform = augment.compose({'pose': dict(name='sequence', **options)})
-  return jax.jit(transform.train)(jax.random.key(key), batch or sequences())
+  return jax.jit(transform.train)
+
+
+def played(key=0, batch=None, **options):
+  return player(**options)(jax.random.key(key), batch or sequences())
 
 
 def test_a_sequence_without_freedom_is_itself():
@@ -355,8 +359,10 @@ def test_a_sequence_is_turned_as_a_body():
 
 
 def test_a_sequence_loses_its_ends_and_never_all():
-  length = sequences()['pose'].mask.sum(1)
-  seen = np.stack([played(k, cut=0.5)['pose'].mask.sum(1) for k in range(30)])
+  batch, play = sequences(), player(cut=0.5)
+  length = batch['pose'].mask.sum(1)
+  outs = [play(jax.random.key(k), batch) for k in range(30)]
+  seen = np.stack([out['pose'].mask.sum(1) for out in outs])
   assert (seen <= length).all() and (seen[:, :4] >= length[:4] // 2).all()
   assert seen[:, 0].std() > 1
   assert (seen[:, length > 0] > 0).all()

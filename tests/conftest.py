@@ -7,10 +7,16 @@ os.environ.setdefault('XLA_FLAGS', '--xla_force_host_platform_device_count=8')
 
 import pathlib
 
+import hypothesis
 import jax
 import pytest
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+# The same examples everywhere, so that a change is all that can turn a test;
+# --hypothesis-profile=default goes looking for others.
+hypothesis.settings.register_profile('same', derandomize=True, deadline=None)
+hypothesis.settings.load_profile('same')
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 

@@ -41,7 +41,8 @@ def names_of(name):
 
 def head_of(name, modalities=NAMES):
   facts = dict(modalities=modalities, num_classes=C)
-  make = _compose.lookup('models.fusion', dict(name=name), 'head', facts)
+  section = dict(name=name, **tiny.SMALL.get(name, {}))
+  make = _compose.lookup('models.fusion', section, 'head', facts)
   return make(**facts)
 
 
