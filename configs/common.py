@@ -47,6 +47,9 @@ def get_config() -> Any:  # a ConfigDict, whose keys no checker knows
   config.evals = ConfigDict(dict(classification={}, subsets={}, gap={}))
   config.eval_batch_size = 256
 
+  # What --mode=advise does with these data: mmjax/advise.py: _settings(...).
+  config.advise = ConfigDict()
+
   config.seed = 0  # of the first model: weights, dropout, augmentation
   config.order_seed = 0  # of the order of the examples, the same for all models
   config.num_seeds = 1  # models, with seeds seed, seed + 1, ...

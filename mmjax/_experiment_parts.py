@@ -88,7 +88,7 @@ def encoders(sections: dict, sources: dict, width: int, dtype: str):
   for m in train.modalities:
     section = sections.get(m) or auto.section(m, sample[m], width)
     if m not in sections and section['name'] == 'text':
-      section['vocab'] = 1 + _largest_id(sources, m)
+      section['vocab'] = 1 + largest_id(sources, m)
     section = {'width': width, 'dtype': dtype, **section}
     make = lookup('models', section, f'config.encoders.{m}')
     module = modules[m] = make()
@@ -110,7 +110,7 @@ def encoders(sections: dict, sources: dict, width: int, dtype: str):
   return modules, sample
 
 
-def _largest_id(sources: dict[str, Source], m: str) -> int:
+def largest_id(sources: dict[str, Source], m: str) -> int:
   """Of the tokens of a modality, in any split."""
   largest = 0
   for source in sources.values():

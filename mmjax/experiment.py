@@ -82,7 +82,8 @@ def build(config: ConfigDict | Mapping[str, Any]) -> Experiment:
 
   Raises ValueError, naming the place in the config and the way out.
   """
-  config = plain(config)
+  # What the adviser is asked for is none of training's.
+  config = {k: v for k, v in plain(config).items() if k != 'advise'}
   return call(_build, config, 'config', config=config)
 
 

@@ -18,8 +18,9 @@ if str(recipes.ROOT) not in sys.path:  # they say `from configs import common`
 flags.DEFINE_enum(
   'mode',
   'train',
-  ['train', 'eval', 'prepare'],
-  'train a config, evaluate a run folder, or prepare raw data.',
+  ['train', 'eval', 'prepare', 'advise'],
+  'train a config, evaluate a run folder, prepare raw data, or advise which '
+  'modalities of a data set, or of a run, are worth having.',
 )
 flags.DEFINE_string(
   'workdir', None, 'Run folder; default runs/<recipe>-<date and time>.'
@@ -55,7 +56,8 @@ def main(argv):  # noqa: ARG001
     logging.set_verbosity(logging.WARNING)
   try:
     _distribute()
-    {'train': _train, 'eval': _eval, 'prepare': _prepare}[FLAGS.mode]()
+    modes = dict(train=_train, eval=_eval, prepare=_prepare, advise=_advise)
+    modes[FLAGS.mode]()
   except (ValueError, FloatingPointError, OSError) as error:
     if logging.get_verbosity() > 0:
       raise
@@ -167,6 +169,26 @@ def _prepare():
     overwrite=FLAGS.overwrite,
   )
   module.prepare(FLAGS.raw_dir, **options, **asked)
+
+
+def _advise():
+  from mmjax import advise
+
+  asked = advise.settings(FLAGS.config.get('advise', {}))
+  given = pathlib.Path(FLAGS.workdir) if FLAGS.workdir else None
+  if given and advise.is_run(given):
+    advise.claim(given)
+    data, name = advise.of_run(given, asked), given.resolve().name
+    workdir = given
+  else:
+    if given:
+      advise.claim(given)
+    data, name = advise.of_config(FLAGS.config, asked)
+    workdir = given or _new_workdir()
+  print(f'Folder: {workdir}', flush=True)
+  found = advise.run(data, name, asked, workdir)
+  advise.tell(found)
+  print(f'Numbers: {workdir / advise.JSON}; page: {workdir / advise.PAGE}')
 
 
 def _new_workdir() -> pathlib.Path:

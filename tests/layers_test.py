@@ -16,13 +16,13 @@ PACKAGE = ROOT / 'mmjax'
 LAYERS = (
   ('base',),
   ('ops',),
-  ('models',),
+  ('models', 'lab'),
   ('data', 'methods', 'evals', 'streaming'),
   ('optim', 'plan', 'sharding', 'checkpoint', 'log', 'folder'),
   ('kit', 'seeds'),
   ('experiment',),
   ('evaluate', 'diagnose', 'report', 'cost'),
-  ('train', 'vote'),
+  ('train', 'vote', 'advise'),
   ('main', 'sweep'),
 )
 PARTS = {'_compose': 'experiment'}

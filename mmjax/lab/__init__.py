@@ -1,0 +1,1 @@
+"""Where the theory of multimodal learning meets data whose truth is known."""
