@@ -269,9 +269,7 @@ def _gain(axes, found: Found, one: Mapping[str, Any], color: str) -> None:
 def _law(counts, mean_L: np.ndarray, pays: Mapping[str, Any]):
   """Sample sizes beyond the largest, and the gain that is expected there."""
   high, horizon = (log.number(pays.get(k)) for k in ('high', 'horizon'))
-  asked = pays.get('kind') in ('extrapolated', 'not seen')
-  asked = asked or (pays and not high <= counts[-1])
-  if not asked or not horizon > counts[-1] or len(counts) < 3:
+  if high <= counts[-1] or not horizon > counts[-1] or len(counts) < 3:
     return np.zeros(0), np.zeros(0)
   beyond = np.geomspace(counts[-1], horizon, 60)
   if not np.isfinite(mean_L).all():
