@@ -1,22 +1,14 @@
 """All members of a grid together, against one after the other.
 
-  python benchmarks/subset_training.py [--rounds=3] [--steps=200] [--json=..]
+  python benchmarks/subset_training.py [--rounds=3] [--steps=500] [--json=..]
 
 7 subsets x 5 sample sizes x 10 seeds of linear models of 128 per modality on
 three modalities of 100, 73 and 100 numbers, 1,209 examples (the shapes of
 CMU-MOSI), a fixed number of full-batch Adam steps. "One by one" is the same
 compiled step with one subset and one seed, called 70 times for each sample
-size; both sides are compiled beforehand and take turns. Losses must agree.
+size; both sides are compiled beforehand and take turns.
 
-What is possible. A step of one member with n examples multiplies 4nFC numbers
-(F = 273 features, C = 2 outputs) with its rows, 6FD with the two layers' product
-and its gradients (D = 128), and updates 3 arrays of P = FD + ... = 35,842
-parameters. Together, the seven members of a seed read their rows once instead of
-seven times, and the two cores share what is elementwise; but the optimizer's
-arrays, 7 x 7 x 0.14 MB, no longer fit into a core's second-level cache, as those
-of one member do. So at small n, where the optimizer is nearly all, two cores are
-the limit: 2 at most. At large n the rows count: reading them once for seven
-allows up to 7 for that part.
+What can be expected, from operation counts, is in `benchmarks/README.md`.
 """
 
 import argparse
@@ -40,7 +32,7 @@ VALIDATION, TEST = 200, 300
 def main():
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--rounds', type=int, default=3)
-  parser.add_argument('--steps', type=int, default=200)
+  parser.add_argument('--steps', type=int, default=500)
   parser.add_argument('--lanes', type=int)
   parser.add_argument('--json', help='write the numbers there as well')
   args = parser.parse_args()

@@ -101,6 +101,7 @@ def _advice(cube, last, constant: float, asked: Settings, unit: str) -> dict:
     },
     best=list(made.best),
     margin=made.margin,
+    least=made.margin / 2,
     informative=made.informative,
     explained=_plain(made.explained),
     recommendation=list(told),
@@ -130,14 +131,21 @@ def _gain(loss_LSKN: np.ndarray, cube: subsets.Cube, of, minus) -> np.ndarray:
   return loss_LSKN[:, :, cube.at(minus)] - loss_LSKN[:, :, cube.at(of)]
 
 
-def _edges(cube: subsets.Cube) -> list[tuple]:
+def _steps(cube: subsets.Cube) -> list[tuple]:
   """Nested pairs (larger, smaller) that differ by one modality."""
-  pairs = [
+  return [
     (of, minus)
     for of, minus in itertools.product(cube.subsets, repeat=2)
     if len(of) == len(minus) + 1 and set(minus) < set(of)
   ]
-  return pairs[:EDGES]
+
+
+def _edges(cube: subsets.Cube) -> list[tuple]:
+  """The steps that are told, the largest subsets first if they are many."""
+  steps = _steps(cube)
+  if len(steps) > EDGES:
+    steps = sorted(steps, key=lambda pair: -len(pair[0]))
+  return steps[:EDGES]
 
 
 def _etas(data, cube: subsets.Cube, asked: Settings) -> dict[tuple, list]:
@@ -286,7 +294,12 @@ def _norm(cube: subsets.Cube, k: int) -> float:
 
 
 def _notes(cube: subsets.Cube) -> list[str]:
-  notes = []
+  notes, steps = [], _steps(cube)
+  if len(steps) > EDGES:
+    notes.append(
+      f'gamma and the principle are told for {EDGES} of {len(steps)} steps from a '
+      'subset to one with a modality more, those of the largest subsets first.'
+    )
   open_ended = ~cube.stopped_LSK
   if open_ended.mean() > 0.1:
     notes.append(

@@ -434,7 +434,8 @@ def _nodes(found: Found) -> dict[str, Node]:
   for size, row in rows.items():
     rank = sorted(row, key=lambda s: -np.nan_to_num(worth[s], nan=-np.inf))
     best = [s for s in row if set(members(s)) == set(found['best'])]
-    rows[size] = [s for s in row if s in (best + rank)[:ROW]]
+    kept = list(dict.fromkeys(best + rank))[:ROW]
+    rows[size] = [s for s in row if s in kept]
   widest = max(map(len, rows.values()))
   pitch = min(2.4, WIDTH / widest)
   size = 9 if pitch > 1.5 else 7.5

@@ -213,8 +213,8 @@ def principle(found: Found) -> Table:
       [
         _step(one),
         *(
-          f'{number(gain["mean"], places)} {"≥" if prefers else "<"} '
-          f'{number(price["mean"], places)} {"✓" if agrees else "✗"}'
+          f'{_over_seeds(gain, places)} {"≥" if prefers else "<"} '
+          f'{_over_seeds(price, places)} {"✓" if agrees else "✗"}'
           for gain, price, prefers, agrees in sides
         ),
       ]
@@ -223,12 +223,20 @@ def principle(found: Found) -> Table:
     f'Columns are training examples, sides in {_loss(found)}. Left: how far '
     'the training risk falls when '
     'the modality is added. Right: the price of the richer class of models. '
+    'Both with the standard deviation over seeds. '
     'The principle adds the modality where the left side is at least the '
     'right. ✓: the test risk agrees, ✗: it does not; it agrees in '
     f'{sum(right)} of {len(right)} cases.'
   )
   header = ['adding', *(f'{count:,}' for count in found['counts'])]
   return plain('The selection principle', header, rows, [note])
+
+
+def _over_seeds(one: Cell, places: int) -> str:
+  values, text = one['values'], number(one['mean'], places)
+  if len(values) < 2:
+    return text
+  return f'{text} ± {number(float(np.std(values, ddof=1)), places)}'
 
 
 def _step(one: Cell) -> str:

@@ -399,13 +399,15 @@ def test_boxes_stand_apart_and_hold_their_text(count):
 
 
 def test_of_a_wide_row_those_worth_most_are_drawn():
-  found = findings(NAMES, seeds=1) | dict(best=['gaze', 'pulse'])
-  nodes = _advise_pictures._nodes(found)
+  found = findings(NAMES, seeds=1)
   last = {n: c['risk'][-1]['mean'] for n, c in found['curves'].items()}
   pairs = sorted((n for n in last if n.count('+') == 1), key=last.get)
-  drawn = {name for name in nodes if name.count('+') == 1}
-  assert drawn == {'gaze+pulse', *pairs[:9]} and len(pairs) == 15
-  assert _advise_pictures.is_cut(found)
+  assert len(pairs) == 15 and _advise_pictures.is_cut(found)
+  for best, others in (pairs[0], pairs[1:10]), (pairs[-1], pairs[:9]):
+    found['best'] = best.split('+')[::-1]
+    nodes = _advise_pictures._nodes(found)
+    drawn = {name for name in nodes if name.count('+') == 1}
+    assert drawn == {best, *others}
   assert not _advise_pictures.is_cut(findings(NAMES[:5], seeds=1))
 
 
@@ -502,9 +504,9 @@ def test_names_are_text_never_markup():
   ('pictures', 'options'),
   [
     (3, dict(names=NAMES[:1])),
-    (4, dict(names=NAMES[:4], seeds=2, classes=0, scale=300.0)),
+    (4, dict(names=NAMES[:3], seeds=2, classes=0, scale=300.0)),
     (2, dict(names=NAMES[:4], kind='prefixes')),
-    (5, dict(names=NAMES, kind='ends', counts=(50, 60))),
+    (5, dict(names=NAMES[:5], kind='ends', counts=(50, 60))),
     (2, dict(names=NAMES[:2], counts=(1209,))),
   ],
 )
