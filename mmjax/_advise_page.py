@@ -2,6 +2,7 @@
 
 import math
 
+from mmjax import _advise_lattice as lattices
 from mmjax import _advise_pictures as pictures
 from mmjax import _report_html as html
 from mmjax import log
@@ -86,7 +87,7 @@ def _tiles(found: Found) -> list[tuple[str, str, str]]:
 
 def _lattice(found: Found) -> str:
   return html.figure(
-    pictures.lattice(found),
+    lattices.lattice(found),
     f'Subsets at {found["counts"][-1]:,} training examples. worth: how far the '
     f'test risk falls below that of the best constant, in {unit(found)}; the '
     'deeper the blue, the more, and orange is worse than the constant. A line '
@@ -95,8 +96,8 @@ def _lattice(found: Found) -> str:
     'more than what counts; the thicker, the more. Ringed is the smallest '
     'subset that is as good as the best.'
     + (
-      f' Of each size the {pictures.ROW} subsets that are worth most.'
-      if pictures.is_cut(found)
+      f' Of each size the {lattices.ROW} subsets that are worth most.'
+      if lattices.is_cut(found)
       else ''
     ),
   )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from report_test import Page
 
 from mmjax import (
+  _advise_lattice,
   _advise_page,
   _advise_pictures,
   _advise_tables,
@@ -285,7 +286,12 @@ def test_the_principle_shows_both_sides_and_whether_the_test_agrees():
   ]
   table = _advise_tables.principle(found)
   assert table.rows == [
-    ['audio to text', '0.100 < 0.400 ✗', '0.200 ≥ 0.200 ✓', '0.300 ≥ 0.100 ✗']
+    [
+      'audio to text',
+      '0.100 ± 0.000 < 0.400 ± 0.000 ✗',
+      '0.200 ± 0.000 ≥ 0.200 ± 0.000 ✓',
+      '0.300 ± 0.000 ≥ 0.100 ± 0.000 ✗',
+    ]
   ]
   assert 'agrees in 1 of 3 cases' in table.notes[0]
 
@@ -334,7 +340,7 @@ def test_what_is_not_known_is_a_dash(value):
 @pytest.mark.parametrize('count', [1, 2, 3, 4, 5])
 def test_the_full_lattice_has_a_line_for_each_modality_added(count):
   names = ['+'.join(s) for s in lattice(NAMES[:count], 'all')]
-  edges = _advise_pictures.covers(['', *names])
+  edges = _advise_lattice.covers(['', *names])
   assert len(edges) == count * 2 ** (count - 1)
   for a, b in edges:
     above, below = set(b.split('+')), set(a.split('+')) - {''}
@@ -342,15 +348,15 @@ def test_the_full_lattice_has_a_line_for_each_modality_added(count):
 
 
 def test_lines_pass_over_subsets_that_were_not_trained():
-  edges = _advise_pictures.covers(['', 'a', 'b', 'c', 'b+c', 'a+b+c'])
+  edges = _advise_lattice.covers(['', 'a', 'b', 'c', 'b+c', 'a+b+c'])
   assert set(edges) == {
     *(('', m) for m in 'abc'),
     *(('b', 'b+c'), ('c', 'b+c'), ('a', 'a+b+c'), ('b+c', 'a+b+c')),
   }
   found = findings(NAMES[:3], kind='prefixes')
-  assert 'stroke-dasharray' not in _advise_pictures.lattice(found)
+  assert 'stroke-dasharray' not in _advise_lattice.lattice(found)
   del found['curves']['text+audio']
-  assert 'stroke-dasharray' in _advise_pictures.lattice(found)
+  assert 'stroke-dasharray' in _advise_lattice.lattice(found)
 
 
 def test_lines_are_green_up_orange_down_and_grey_within_the_margin():
@@ -359,7 +365,7 @@ def test_lines_are_green_up_orange_down_and_grey_within_the_margin():
   risk = found['curves']['text']['risk'][-1]
   for gain, color in ((0.1, 'c2'), (-0.1, 'c1'), (0.003, 'muted')):
     risk['mean'] = found['constant'] - gain
-    svg = _advise_pictures.lattice(found)
+    svg = _advise_lattice.lattice(found)
     assert re.findall(r'stroke: var\(--(\w+)\); stroke-opac', svg) == [color]
 
 
@@ -368,7 +374,7 @@ def test_the_best_subset_has_a_ring():
   ring = 'stroke: var(--ink); stroke-width: 2.2'
   for best, rings in ([['audio', 'text'], 1], [[], 0]):
     found['best'] = best
-    assert _advise_pictures.lattice(found).count(ring) == rings
+    assert _advise_lattice.lattice(found).count(ring) == rings
 
 
 @pytest.mark.parametrize('count', [2, 3, 5, 6])
@@ -385,13 +391,13 @@ def test_boxes_stand_apart_and_hold_their_text(count):
     'eda',
   )
   found = findings(long[:count], kind='ends' if count > 5 else 'all', seeds=1)
-  nodes = _advise_pictures._nodes(found)
+  nodes = _advise_lattice._nodes(found)
   for a, b in itertools.combinations(nodes.values(), 2):
     beside = abs(a.x - b.x) >= (a.width + b.width) / 2 + 0.02
     assert beside or abs(a.y - b.y) >= (a.height + b.height) / 2 + 0.3
   for node in nodes.values():
     assert 0 <= node.x - node.width / 2
-    assert node.x + node.width / 2 <= _advise_pictures.WIDTH
+    assert node.x + node.width / 2 <= _advise_lattice.WIDTH
   bold = FontProperties(weight='bold')
   for line in {line for node in nodes.values() for line in node.lines}:
     drawn = TextPath((0, 0), line, node.size, prop=bold).get_extents()
@@ -402,13 +408,13 @@ def test_of_a_wide_row_those_worth_most_are_drawn():
   found = findings(NAMES, seeds=1)
   last = {n: c['risk'][-1]['mean'] for n, c in found['curves'].items()}
   pairs = sorted((n for n in last if n.count('+') == 1), key=last.get)
-  assert len(pairs) == 15 and _advise_pictures.is_cut(found)
+  assert len(pairs) == 15 and _advise_lattice.is_cut(found)
   for best, others in (pairs[0], pairs[1:10]), (pairs[-1], pairs[:9]):
     found['best'] = best.split('+')[::-1]
-    nodes = _advise_pictures._nodes(found)
+    nodes = _advise_lattice._nodes(found)
     drawn = {name for name in nodes if name.count('+') == 1}
     assert drawn == {best, *others}
-  assert not _advise_pictures.is_cut(findings(NAMES[:5], seeds=1))
+  assert not _advise_lattice.is_cut(findings(NAMES[:5], seeds=1))
 
 
 @given(st.integers(16, 30), st.data())

@@ -91,9 +91,11 @@ def _part(split: str, inputs, target, present: list, loss: str) -> Part:
       )
     target = target.astype(np.int32)
   else:
-    target = target.reshape(len(target), -1).astype(np.float32)
+    target = target[:, None] if target.ndim == 1 else target
+    target = target.astype(np.float32)
     _finite(split, 'target', target)
   N, made = len(target), {}
+  mark = _marks(split, present[0] if present else {}, inputs, N)
   for m, x in inputs.items():
     x = np.asarray(x, np.float32)
     if x.ndim < 2 or len(x) != N:
@@ -101,11 +103,24 @@ def _part(split: str, inputs, target, present: list, loss: str) -> Part:
         f'{split}: {m!r} has shape {x.shape}; it must be [N, features] with '
         f'N={N}, as many as targets.'
       )
+    has_N = mark.get(m, np.ones(N, np.float32))
     made[m] = x.reshape(N, math.prod(x.shape[1:]))
+    made[m] = np.where(has_N[:, None] > 0, made[m], np.float32(0))
     _finite(split, m, made[m])
-  given = present[0] if present else {}
-  mark = {m: np.asarray(given.get(m, np.ones(N)), np.float32) for m in made}
+    mark[m] = has_N
   return Part(made, target, mark)
+
+
+def _marks(split: str, present, inputs, N: int) -> dict[str, np.ndarray]:
+  """f32[N] of the modalities that not every example has."""
+  mark = {m: np.asarray(has, np.float32) for m, has in present.items()}
+  for m, has_N in mark.items():
+    if m not in inputs or has_N.shape != (N,):
+      raise ValueError(
+        f'{split}: presence is told for {m!r} as {has_N.shape}; it must be [N] '
+        f'with N={N} and for one of {", ".join(inputs)}.'
+      )
+  return mark
 
 
 def _finite(split: str, name: str, x_NF: np.ndarray) -> None:

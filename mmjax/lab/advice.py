@@ -84,7 +84,9 @@ def advise(
   means = {subset: float(v.mean()) for subset, v in worth.items()}
   top = max(means, key=lambda s: (means[s], -len(s)))
   explained = estimate(worth[top], level)
-  informative = not explained.low <= 0
+  # The best of many is above 0 by chance more often than one is.
+  strict = estimate(worth[top], 1 - (1 - level) / len(worth))
+  informative = not strict.low <= 0
   floor = margin * max(explained.mean, 0.0)
   whole = len(worth) == 2 ** len(names) - 1
   return Advice(

@@ -106,7 +106,7 @@ def lattice(
     if total > limit:
       raise ValueError(
         f'{M} modalities have {total:,} subsets, more than limit={limit}. Raise '
-        f'the limit, ask for a sample (sample={min(limit, 63)}), or for '
+        f'the limit, ask for a sample (sample={max(2 * M + 1, 63)}), or for '
         "lattice='leave_one_out'."
       )
     core = {
