@@ -5,8 +5,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
 CUTOFF = 1e-5  # of the largest singular value; below is rounding of float32
 SOLVED = 1e-4  # largest entry of the gradient of the mean loss
@@ -76,6 +74,9 @@ def fit(
 
 
 def _logistic(u_NR, label_N, num_classes: int, l2: float, max_steps: int):
+  from sklearn.exceptions import ConvergenceWarning
+  from sklearn.linear_model import LogisticRegression
+
   seen = np.unique(label_N)
   kernel_RC = np.zeros((u_NR.shape[1], num_classes))
   bias_C = np.full(num_classes, -50.0)  # a class that was never seen
