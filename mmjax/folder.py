@@ -19,6 +19,7 @@ CONFIG, RESULTS = 'config.json', 'results.json'
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 # Where a run happens may change from one start to the next; what it is may not.
 PLACES = ('mesh', 'reader')
+ASIDE = (*PLACES, 'advise')  # what the adviser is asked is no part of a run
 LOCK = '.lock'
 
 
@@ -94,7 +95,7 @@ def compare(old: Mapping, new: Mapping, place: str = 'config') -> list[str]:
   lines = []
   for key in sorted({*old, *new}):
     here = f'{place}.{key}'
-    if place == 'config' and key in PLACES:
+    if place == 'config' and key in ASIDE:
       continue
     a, b = old.get(key, '(none)'), new.get(key, '(none)')
     if isinstance(a, Mapping) and isinstance(b, Mapping):

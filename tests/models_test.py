@@ -251,7 +251,9 @@ def test_batch_norm_sees_the_valid_subset_alone(mask, scale):
   x, mask = 3 + scale * normal(5, 6, 4, 3), np.array(mask)
   y, stats = norm(x, jnp.array(mask))
   y_subset, stats_subset = norm(x[mask], jnp.ones(mask.sum(), bool))
-  same(y[mask], y_subset, rtol=1e-3, atol=1e-4)
+  # A sum in another order moves the mean, 3, by its rounding: 1e-5 standard
+  # deviations of the smallest scale, or a few.
+  same(y[mask], y_subset, rtol=1e-3, atol=5e-4)
   same(stats, stats_subset, rtol=1e-5)
 
 
