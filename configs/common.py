@@ -15,6 +15,8 @@ def get_config() -> Any:  # a ConfigDict, whose keys no checker knows
 
   # Which data: mmjax/data/<name>.py: make(split, **the other keys).
   config.data = ConfigDict(dict(name='digits'))
+  # Fewer, worse or other training pairs: mmjax/data/pairs.py: keep(source, ...).
+  config.pairs = ConfigDict()
   # Share of entries (examples x modalities) made missing, per split: an exact
   # count, or as the authors of MLA draw them ('cpm', which saturates).
   config.missing = ConfigDict(
@@ -49,6 +51,9 @@ def get_config() -> Any:  # a ConfigDict, whose keys no checker knows
 
   # What --mode=advise does with these data: mmjax/advise.py: _settings(...).
   config.advise = ConfigDict()
+  # Latents that training needs first, and the recipe of their encoders:
+  # mmjax/_extract_recipe.py: _settings(...).
+  config.extract = ConfigDict()
 
   config.seed = 0  # of the first model: weights, dropout, augmentation
   config.order_seed = 0  # of the order of the examples, the same for all models

@@ -1,7 +1,7 @@
 """The parts of an experiment, each checked as it is made."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -12,6 +12,7 @@ from mmjax.base import RESERVED, Ragged, Source
 from mmjax.data import augment as augments
 from mmjax.data import feed
 from mmjax.data import missing as lacks
+from mmjax.data import pairs
 from mmjax.models import auto
 
 SPLITS = ('train', 'validation', 'test')
@@ -31,7 +32,7 @@ def check_batches(mesh, batch_size: int, eval_batch_size: int) -> None:
       )
 
 
-def sources(data: dict, missing: dict) -> dict[str, Source]:
+def sources(data: dict, kept: Mapping, missing: dict) -> dict[str, Source]:
   make = lookup('data', data, 'config.data')
   sources = {split: make(split) for split in SPLITS}
   train = sources['train']
@@ -50,6 +51,7 @@ def sources(data: dict, missing: dict) -> dict[str, Source]:
       f'config.data: {data["name"]!r} has neither validation nor test '
       'examples, so nothing could be measured.'
     )
+  sources['train'] = call(pairs.keep, kept, 'config.pairs', source=train)
   rates = call(_missing_rates, missing, 'config.missing')
   for i, split in enumerate(SPLITS):
     if rates[split] and sources[split].size:

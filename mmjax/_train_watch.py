@@ -1,5 +1,6 @@
 """What the training loop does around a step."""
 
+import warnings
 from typing import Any
 
 import jax
@@ -10,6 +11,9 @@ from mmjax import cost, diagnose, evaluate, plan
 from mmjax.base import TrainState
 from mmjax.checkpoint import Checkpoints
 from mmjax.experiment import Experiment
+
+
+WARN = 'warn/'  # metrics of which the rest of the name is a sentence
 
 
 class Watch:
@@ -27,6 +31,7 @@ class Watch:
     self.eval_every = plan.every(exp.run.eval_epochs, per_epoch)
     self.save_every = plan.every(exp.run.checkpoint_epochs, per_epoch)
     self.scored = bool(self.eval_every) or exp.run.select == 'best'
+    self.warned: set[str] = set()
     self.waiting: list[tuple[int, str, Any]] = []
     self.saved = -1
     workdir = checkpoints.folder.parent
@@ -79,12 +84,20 @@ class Watch:
     self.waiting = self.waiting[len(ready) :]
     for step, phase, told in ready:
       values = self.exp.seeds.stack(told)
+      self._warn(step, values)
       bad = [name for name, v in values.items() if not np.isfinite(v).all()]
       self._raise_if(bad, step, phase)
       if step % self.exp.run.log_steps == 0 or step == self.total:
         values['lr'] = np.asarray(self.exp.lr(jnp.int32(step - 1)))
         self.logger.metrics(step, phase, values)
       self.logger.progress(step, values['loss'], phase)
+
+  def _warn(self, step: int, values: dict[str, np.ndarray]) -> None:
+    """Says, once, what metrics named 'warn/<sentence>' are not zero about."""
+    for name in [n for n in values if n.startswith(WARN)]:
+      if np.any(values.pop(name)) and name not in self.warned:
+        self.warned.add(name)
+        warnings.warn(f'Step {step}: {name.removeprefix(WARN)}', stacklevel=3)
 
   def look(self, step: int, phase: str, states) -> None:
     """Raises FloatingPointError if anything up to here is not finite.

@@ -26,17 +26,23 @@ Batch = Mapping[str, Any]
   'index'    i32[B], the row of the split that the example came from
   'mask'     bool[B], False for padding rows
   'present'  {modality: bool[B]}, False where the example lacks the modality
+  'entry'    {modality: i32[B]}, only of modalities whose entries are shared:
+             examples with the same number show the same thing (one picture with
+             several captions, one word said by many)
 """
 
 Metrics = dict[str, Array]
-"""f32[] each; names are paths: 'loss', 'loss/audio'."""
+"""f32[] each; names are paths: 'loss', 'loss/audio'. One that is 'warn/' and a
+sentence is none to be logged: the sentence is said once where it is not 0.
+"""
 
 NEVER = 2**31 - 1  # a step that no training reaches
 
 RESERVED = (
-  *('label', 'index', 'mask', 'present'),  # keys of a batch
+  *('label', 'index', 'mask', 'present', 'entry'),  # keys of a batch
   *('head', 'joint'),  # of blocks and of results
   *('subsets', 'shapley', 'gap', 'attention'),  # of results
+  *('retrieval', 'geometry'),
 )
 """Names that no modality may have."""
 
@@ -54,7 +60,7 @@ class Outputs(NamedTuple):
   feats: dict[str, Array]  # z_BD per modality
   unis: dict[str, Array]  # logits_BC per modality
   joint: Array  # logits_BC, fused
-  extras: dict[str, Array] = {}  # what the head shows: attention, .. [B, ...]
+  extras: dict[str, Array] = {}  # what the head shows: attention [B, ...], ..
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -79,11 +85,15 @@ class Phase(NamedTuple):
   enough, the next phase takes over what is left of the steps, so that the
   length of training and its schedule stay. Without it, or in the last phase,
   the plan alone decides.
+
+  With `views` above 1 the step sees the batch so many times in a row, each time
+  augmented anew: rows i, i + B, i + 2 B .. are of one example.
   """
 
   step: StepFn
   enter: Callable[[TrainState], TrainState] = lambda state: state
   until: Callable[[TrainState], Array] | None = None  # -> i32[]
+  views: int = 1
 
 
 class Method(NamedTuple):
@@ -126,6 +136,7 @@ class Kit(NamedTuple):
   tick: Callable  # state -> state with step + 1
   epoch: Callable  # state -> f32[], epochs done, with a fraction
   key: Callable  # (state, stream name) -> key of this step
+  mesh: jax.sharding.Mesh | None = None  # that a batch is split over, if known
 
   @property
   def num_classes(self) -> int:
@@ -138,9 +149,17 @@ class Source(NamedTuple):
   `take(rows)` maps i64[B] to {modality: np array [B, ...] or Ragged,
   'label': i32[B], 'present': {modality: bool[B]}}; it is called from several
   threads and must be a pure function of the rows.
+
+  `entries[m]` i64[size], where given, tells which entry of a modality each
+  example shows, where several show the same one. `pools[m]`, where given, is
+  the modality as a whole in memory: take(rows)[m] is pools[m][entries[m][rows]],
+  or pools[m][rows] without entries. A source whose modalities all have one can
+  be put onto the devices once.
   """
 
   modalities: tuple[str, ...]
   class_names: tuple[str, ...]
   size: int
   take: Callable[[np.ndarray], dict[str, Any]]
+  entries: Mapping[str, np.ndarray] = {}
+  pools: Mapping[str, np.ndarray] = {}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -18,7 +19,7 @@ from mmjax import plan as plans
 from mmjax import seeds as ways
 from mmjax import sharding
 from mmjax._compose import call, lookup, named, plain
-from mmjax.base import Batch, Eval, Kit, Method, Source
+from mmjax.base import Batch, Eval, Kit, Method, Phase, Source
 from mmjax.data import feed, order
 from mmjax.models import net
 
@@ -82,8 +83,9 @@ def build(config: ConfigDict | Mapping[str, Any]) -> Experiment:
 
   Raises ValueError, naming the place in the config and the way out.
   """
-  # What the adviser is asked for is none of training's.
-  config = {k: v for k, v in plain(config).items() if k != 'advise'}
+  # What the adviser is asked for, or extraction, is none of training's.
+  aside = ('advise', 'extract')
+  config = {k: v for k, v in plain(config).items() if k not in aside}
   return call(_build, config, 'config', config=config)
 
 
@@ -91,6 +93,7 @@ def _build(
   *,
   config: dict,
   data: dict,
+  pairs: Mapping = {},  # noqa: B006 (never written; older run folders have none)
   missing: dict,
   encoders: dict,
   width: int,
@@ -118,7 +121,7 @@ def _build(
     raise ValueError('config.seed and config.order_seed must not be negative.')
   devices = call(sharding.make_mesh, mesh, 'config.mesh')
   parts.check_batches(devices, batch_size, eval_batch_size)
-  sources = parts.sources(data, missing)
+  sources = parts.sources(data, pairs, missing)
   train = sources['train']
   modules, sample = parts.encoders(encoders, sources, width, dtype)
   facts = {
@@ -140,6 +143,7 @@ def _build(
       num_examples=train.size,
       steps_per_epoch=per_epoch,
       head=head['name'],
+      mesh=devices,
     )
     return kit, lookup('methods', method, 'config.method')(kit)
 
@@ -164,7 +168,7 @@ def _build(
     shard_state=shard_state,
   )
   steps = {
-    name: _augmented(kit, phase.step, transform)
+    name: _augmented(kit, phase, transform)
     for name, phase in made.phases.items()
   }
   seen = made._replace(
@@ -215,7 +219,7 @@ def _when(
 ) -> Schedule:
   if select not in ('latest', 'best'):
     raise ValueError(f"config.run.select={select!r}: 'latest' or 'best' it is.")
-  if watch.count('/') != 2 or watch.split('/')[0] not in evals:
+  if watch.count('/') < 2 or watch.split('/')[0] not in evals:
     raise ValueError(
       f'config.run.watch={watch!r} must read <eval>/<modality or joint>/'
       f'<measure>, with one of config.evals: {", ".join(evals)}.'
@@ -230,9 +234,14 @@ def _when(
   )
 
 
-def _augmented(kit: Kit, step: Callable, transform) -> Callable:
+def _augmented(kit: Kit, phase: Phase, transform) -> Callable:
   def augmented(state, batch):
-    return step(state, transform.train(kit.key(state, 'augment'), batch))
+    key = kit.key(state, 'augment')
+    if phase.views == 1:
+      return phase.step(state, transform.train(key, batch))
+    keys = jax.random.split(key, phase.views)
+    seen = [transform.train(k, batch) for k in keys]
+    return phase.step(state, jax.tree.map(lambda *x: jnp.concatenate(x), *seen))
 
   return augmented
 

@@ -29,6 +29,7 @@ def make(
   num_examples: int,
   steps_per_epoch: int,
   head: str,
+  mesh: jax.sharding.Mesh | None = None,
 ) -> Kit:
   """Binds the functions of a kit; see `base.Kit` for their signatures."""
 
@@ -92,6 +93,7 @@ def make(
     tick=lambda state: state.replace(step=state.step + 1),
     epoch=epoch,
     key=key,
+    mesh=mesh,
   )
 
 

@@ -7,6 +7,7 @@ that there is one clock (`state.step`) and the log reads the very number used.
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -23,7 +24,16 @@ class Optimizer(NamedTuple):
   lr: float
 
 
-def _chain(lr, clip_norm, weight_decay, direction, decoupled) -> Optimizer:
+DECAYED = {'all': None, 'matrices': lambda p: jax.tree.map(_is_matrix, p)}
+
+
+def _is_matrix(p) -> bool:
+  return p.ndim > 1
+
+
+def _chain(
+  lr, clip_norm, weight_decay, decayed, direction, decoupled
+) -> Optimizer:
   if lr <= 0:
     raise ValueError(f'config.optim.lr={lr} must be above 0.')
   if clip_norm < 0 or weight_decay < 0:
@@ -31,8 +41,13 @@ def _chain(lr, clip_norm, weight_decay, direction, decoupled) -> Optimizer:
       f'config.optim: clip_norm={clip_norm} and weight_decay={weight_decay} '
       'must not be negative; 0 leaves them out.'
     )
+  if decayed not in DECAYED:
+    raise ValueError(
+      f'config.optim.decayed={decayed!r} is none of {", ".join(DECAYED)}.'
+    )
   clip = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
-  decay = [optax.add_decayed_weights(weight_decay)] if weight_decay else []
+  decay = optax.add_decayed_weights(weight_decay, DECAYED[decayed])
+  decay = [decay] if weight_decay else []
   parts = [direction, *decay] if decoupled else [*decay, direction]
   return Optimizer(optax.chain(*clip, *parts), lr)
 
@@ -43,14 +58,17 @@ def sgd(
   momentum: float = 0.9,
   nesterov: bool = False,
   weight_decay: float = 1e-4,
+  decayed: str = 'all',
   clip_norm: float = 0.0,
 ) -> Optimizer:
   """SGD as in PyTorch: v <- momentum v + (g + weight_decay p), p <- p - lr v.
 
-  `clip_norm` bounds the gradient of each block on its own; 0 is off.
+  `clip_norm` bounds the gradient of each block on its own; 0 is off. `decayed`
+  are 'all' parameters, or 'matrices' (those of two axes or more: no bias, no
+  scale of a norm, no temperature).
   """
   trace = optax.trace(momentum, nesterov) if momentum else optax.identity()
-  return _chain(lr, clip_norm, weight_decay, trace, decoupled=False)
+  return _chain(lr, clip_norm, weight_decay, decayed, trace, decoupled=False)
 
 
 def adamw(
@@ -60,11 +78,15 @@ def adamw(
   b2: float = 0.999,
   eps: float = 1e-8,
   weight_decay: float = 1e-2,
+  decayed: str = 'all',
   clip_norm: float = 0.0,
 ) -> Optimizer:
-  """Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""
+  """Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
+
+  `clip_norm` and `decayed` are those of `sgd`.
+  """
   adam = optax.scale_by_adam(b1, b2, eps)
-  return _chain(lr, clip_norm, weight_decay, adam, decoupled=True)
+  return _chain(lr, clip_norm, weight_decay, decayed, adam, decoupled=True)
 
 
 OPTIMIZERS = {'sgd': sgd, 'adamw': adamw}

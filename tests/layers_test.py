@@ -23,6 +23,8 @@ LAYERS = (
   ('experiment',),
   ('evaluate', 'diagnose', 'report', 'cost'),
   ('train', 'vote', 'advise'),
+  ('extract',),
+  ('generate',),
   ('main', 'sweep'),
 )
 PARTS = {'_compose': 'experiment'}

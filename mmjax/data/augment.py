@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax import base
-from mmjax.data import _crops, _motion
+from mmjax.data import _crops, _motion, _views
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet
 
@@ -39,9 +39,9 @@ class _Section(NamedTuple):
 def compose(sections: Mapping[str, Mapping[str, Any]]) -> Transform:
   """Makes the transform of a batch; a modality without section is unchanged.
 
-  Sections are dict(name='image' | 'spec_augment' | 'standardize' | 'sequence' |
-  'shift', ...), with the keyword arguments of the functions of these names below. Raises
-  ValueError for an unknown name or argument, and for a section of a modality
+  Sections are dict(name='image', ...), with the name and the keyword arguments
+  of a function below: image, spec_augment, standardize, sequence, shift, voice,
+  picture, tokens. Raises ValueError for an unknown name or argument, and for a section of a modality
   that the batch does not have.
   """
   made = {modality: _section(modality, s) for modality, s in sections.items()}
@@ -229,12 +229,86 @@ def shift(*, pixels: int = 4, frames: int = 0) -> _Section:
   return _Section(train, lambda x: x)
 
 
+def voice(
+  *,
+  speed: tuple[float, float] = (0.8, 1.25),
+  bands: float = 2.0,
+  tilt: float = 0.5,
+  noise: float = 0.3,
+) -> _Section:
+  """The same said by somebody else: for log-mel frames, `base.Ragged` [T, F].
+
+  Training: played at a speed drawn log-uniformly from `speed`, up to a tenth of
+  it cut off its ends; moved by up to `bands` mel bands up or down, as a longer
+  or shorter vocal tract does; its level and its slope over the bands changed by
+  up to `tilt`; normal `noise` added. Evaluation changes nothing.
+  """
+  _motion.check_sequence(speed, tilt, noise, bands, 0.0)
+
+  def train(key: base.Array, x: Any) -> Any:
+    _motion.check_axes(x, 0.0)
+    return _views.voice(key, x, speed, bands, tilt, noise)
+
+  return _Section(train, lambda x: x)
+
+
+def picture(
+  *, pixels: float = 1.0, contrast: float = 0.2, noise: float = 0.1
+) -> _Section:
+  """A small float picture [H, W, C], written a little differently.
+
+  Training: moved by up to `pixels` and stretched by up to a tenth of that along
+  each axis, zeros coming in; multiplied by e^(contrast n), n normal; normal
+  `noise` added. Evaluation changes nothing.
+  """
+  if min(pixels, contrast, noise) < 0:
+    raise ValueError(
+      f'augment: picture has pixels={pixels}, contrast={contrast}, noise={noise};'
+      ' none may be negative'
+    )
+
+  def train(key: base.Array, x: base.Array) -> base.Array:
+    if getattr(x, 'ndim', 0) != 3 or not jnp.issubdtype(x.dtype, jnp.floating):
+      raise ValueError(
+        'augment: picture wants floats [B, H, W, C]; this modality is '
+        f'{type(x).__name__} of shape {("B", *getattr(x, "shape", ()))}'
+      )
+    return _views.picture(key, x, pixels, contrast, noise)
+
+  return _Section(train, lambda x: x)
+
+
+def tokens(*, replace: float = 0.15, vocab: int = 256) -> _Section:
+  """Token ids [L], 0 = padding: each replaced with probability `replace`.
+
+  By an id drawn uniformly from 1..vocab - 1. Evaluation changes nothing.
+  """
+  if not 0 <= replace <= 1 or vocab < 2:
+    raise ValueError(
+      f'augment: tokens has replace={replace}, a probability, and vocab={vocab}, '
+      'which is 2 or more'
+    )
+
+  def train(key: base.Array, x: base.Array) -> base.Array:
+    if getattr(x, 'ndim', 0) != 1 or not jnp.issubdtype(x.dtype, jnp.integer):
+      raise ValueError(
+        'augment: tokens wants ids, integers [B, L]; this modality is '
+        f'{type(x).__name__} of shape {("B", *getattr(x, "shape", ()))}'
+      )
+    return _views.tokens(key, x, replace, vocab)
+
+  return _Section(train, lambda x: x)
+
+
 _MAKERS = {
   'image': image,
   'spec_augment': spec_augment,
   'standardize': standardize,
   'sequence': sequence,
   'shift': shift,
+  'voice': voice,
+  'picture': picture,
+  'tokens': tokens,
 }
 
 

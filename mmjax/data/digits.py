@@ -70,7 +70,10 @@ def make(
       clips = _speech_clips(speech, recordings)
       inputs[name] = _speech(clips, split, label, speech_noise, seed)
   present = {name: np.ones(len(label), bool) for name in modalities}
-  return _memory.table(inputs, label, present, CLASS_NAMES)
+  made = _memory.table(inputs, label, present, CLASS_NAMES)
+  # What is not misspelled is the same word for all that say it.
+  same = 'text' in modalities and not text_noise
+  return made._replace(entries={'text': label}) if same else made
 
 
 def _check_names(split: str, modalities: tuple[str, ...]) -> None:

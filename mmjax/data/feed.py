@@ -36,6 +36,9 @@ def load(
   padded, mask = padded[part], mask[part]
   batch = source.take(padded)
   batch['index'] = padded.astype(np.int32)
+  if source.entries:
+    entries = source.entries.items()
+    batch['entry'] = {m: e[padded].astype(np.int32) for m, e in entries}
   batch['mask'] = mask
   return batch
 

@@ -60,7 +60,7 @@ def drop(
     values = {name: _memory.blank(batch[name], seen[name]) for name in names}
     return {**batch, **values, 'present': seen}
 
-  return source._replace(take=take)
+  return source._replace(take=take, pools={})
 
 
 def _check(rate: float, sampler: str, names: tuple[str, ...]) -> None:

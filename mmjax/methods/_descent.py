@@ -61,3 +61,13 @@ def descent(
     return kit.tick(state), {'loss': total, **parts, **told, **norms}
 
   return step
+
+
+def encoders_only(kit: Kit) -> Modulate:
+  """The head has no gradient, not one of zero, which would still decay it."""
+
+  def modulate(state, out, batch, grads):
+    del state, out, batch
+    return {m: grads[m] for m in kit.modalities}, {}
+
+  return modulate

@@ -30,7 +30,7 @@ from mmjax.base import (
   Phase,
   StepFn,
 )
-from mmjax.methods._descent import descent, per_modality
+from mmjax.methods._descent import descent, encoders_only, per_modality
 from mmjax.ops import batches, contrastive, losses, trees
 
 
@@ -116,7 +116,7 @@ def make(
     return kit.forward(state, {}, batch)[0]
 
   first = Phase(
-    descent(kit, align, modulate=_encoders_only(kit), remember=watch),
+    descent(kit, align, modulate=encoders_only(kit), remember=watch),
     lambda state: state.replace(method=fresh()),
     (lambda state: state.method.enough) if patience else None,
   )
@@ -171,16 +171,6 @@ def watched(
     since=since,
     enough=jnp.where(over, jnp.minimum(memory.enough, step), memory.enough),
   )
-
-
-def _encoders_only(kit):
-  """The head has no gradient, not one of zero, which would still decay it."""
-
-  def modulate(state, out, batch, grads):
-    del state, out, batch
-    return {m: grads[m] for m in kit.modalities}, {}
-
-  return modulate
 
 
 def _probe(kit: Kit, loss: Callable[[Outputs, Batch], tuple]) -> StepFn:

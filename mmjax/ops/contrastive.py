@@ -1,4 +1,8 @@
-"""Contrastive losses between modalities."""
+"""Contrastive losses between modalities, and between views of one.
+
+By instance: `info_nce`, `sigmoid`, at any batch size, and `nt_xent` of two
+views. By class as well: `cross_modal` and what is built of it.
+"""
 
 import itertools
 from collections.abc import Mapping
@@ -6,6 +10,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from mmjax.ops import _blockwise
 
 POSITIVES = ('class', 'instance', 'supcon')
 
@@ -18,6 +24,146 @@ class Direction(NamedTuple):
 
   loss: jax.Array  # f32[]
   counts: jax.Array  # bool[], whether any anchor has a positive
+
+
+def info_nce(
+  x_BD: jax.Array,
+  y_BD: jax.Array,
+  temperature: float | jax.Array,
+  block: int | None = None,
+  *,
+  valid_B: jax.Array | None = None,
+  mesh: jax.sharding.Mesh | None = None,
+) -> jax.Array:
+  """Symmetric InfoNCE of pairs (x_i, y_i), with all other pairs as negatives.
+
+  With l_ij = cos(x_i, y_j) / temperature, the mean over i of
+  (log sum_j exp l_ij + log sum_j exp l_ji) / 2 - l_ii. Van den Oord et al. 2018,
+  "Representation Learning with Contrastive Predictive Coding", equation 4, in
+  both directions as in CLIP and FuseMix.
+
+  Args:
+    x_BD: embeddings of one modality, of any length but 0.
+    y_BD: of the other.
+    temperature: [], above 0.
+    block: None makes the matrix [B, B]. A number makes tiles [B, block], forwards
+      and backwards: the same value, memory that grows with B * block, and about
+      half as much again to compute. It has no forward-mode derivative.
+    valid_B: bool, pairs that count; default all. Others are no negatives either.
+    mesh: with `block`: splits the batch over its axis 'data', and exchanges
+      embeddings in a ring.
+
+  Returns:
+    f32[]; 0 without a valid pair.
+
+  Raises:
+    ValueError: shapes that differ, or a block below 1.
+  """
+  if valid_B is None:
+    valid_B = jnp.ones(len(x_BD), bool)
+  x_BD, y_BD = _unit(x_BD, valid_B), _unit(y_BD, valid_B)
+  scale = 1 / jnp.asarray(temperature, x_BD.dtype)
+  if block is None:
+    logits_BB = scale * _cosine(x_BD, y_BD)
+    real_BB = valid_B[:, None] & valid_B[None]
+    row_B, column_B = (
+      _log_sum(logits_BB, real_BB),
+      _log_sum(logits_BB.T, real_BB),
+    )
+  else:
+    _check_tiles(x_BD, y_BD, block)
+    row_B, column_B = _blockwise.log_sums(
+      x_BD, y_BD, scale, valid_B, block, mesh
+    )
+  positive_B = scale * jnp.sum(x_BD * y_BD, axis=1)
+  return _mean((row_B + column_B) / 2 - positive_B, valid_B)
+
+
+def sigmoid(
+  x_BD: jax.Array,
+  y_BD: jax.Array,
+  temperature: float | jax.Array,
+  bias: float | jax.Array,
+  block: int | None = None,
+  *,
+  valid_B: jax.Array | None = None,
+) -> jax.Array:
+  """Every pair judged by itself: -1/B sum_ij log sigmoid(z_ij (l_ij + bias)).
+
+  l_ij = cos(x_i, y_j) / temperature; z_ij is 1 for i = j and -1 otherwise. Zhai
+  et al. 2023, "Sigmoid Loss for Language Image Pre-Training", equation 2.
+
+  Args:
+    x_BD: embeddings of one modality, of any length but 0.
+    y_BD: of the other.
+    temperature: [], above 0.
+    bias: [], of the logits; about -log B at the start, against the many
+      negatives.
+    block: None makes the matrix [B, B], a number tiles [B, block], which the
+      gradient makes again.
+    valid_B: bool, pairs that count; default all.
+
+  Returns:
+    f32[]; 0 without a valid pair.
+
+  Raises:
+    ValueError: shapes that differ, or a block below 1.
+  """
+  if valid_B is None:
+    valid_B = jnp.ones(len(x_BD), bool)
+  size = len(x_BD)
+  block = size if block is None else block
+  _check_tiles(x_BD, y_BD, block)
+  x_BD, y_BD = _unit(x_BD, valid_B), _unit(y_BD, valid_B)
+  extra = -size % block
+  y_nbD = jnp.pad(y_BD, ((0, extra), (0, 0))).reshape(-1, block, y_BD.shape[1])
+  valid_nb = jnp.pad(valid_B, (0, extra)).reshape(-1, block)
+  place_nb = jnp.arange(size + extra).reshape(-1, block)
+
+  @jax.checkpoint
+  def tile(total, part):
+    y_bD, valid_b, place_b = part
+    logits_Bb = _products(x_BD, y_bD) / temperature + bias
+    own_Bb = jnp.arange(size)[:, None] == place_b[None]
+    loss_Bb = jax.nn.softplus(jnp.where(own_Bb, -logits_Bb, logits_Bb))
+    real_Bb = valid_B[:, None] & valid_b[None]
+    return total + jnp.sum(jnp.where(real_Bb, loss_Bb, 0)), None
+
+  zero = jnp.zeros((), x_BD.dtype)
+  total, _ = jax.lax.scan(tile, zero, (y_nbD, valid_nb, place_nb))
+  return total / jnp.maximum(jnp.sum(valid_B), 1)
+
+
+def nt_xent(
+  x_BD: jax.Array,
+  y_BD: jax.Array,
+  temperature: float | jax.Array,
+  *,
+  valid_B: jax.Array | None = None,
+) -> jax.Array:
+  """Two views of each example, told from all views of the others.
+
+  The mean over the 2 B views of -log[exp(cos(u, u+) / t) / sum over the other
+  2 B - 1 views of exp(cos / t)]. Chen et al. 2020, "A Simple Framework for
+  Contrastive Learning of Visual Representations", equation 1.
+
+  Args:
+    x_BD: one view of each example; not of length 0.
+    y_BD: the other.
+    temperature: [], above 0.
+    valid_B: bool, examples that count; default all.
+
+  Returns:
+    f32[]; 0 without a valid example.
+  """
+  if valid_B is None:
+    valid_B = jnp.ones(len(x_BD), bool)
+  valid_B = jnp.concatenate([valid_B, valid_B])
+  views_BD = _unit(jnp.concatenate([x_BD, y_BD]), valid_B)
+  logits_BB = _products(views_BD, views_BD) / temperature
+  others_BB = valid_B[None] & ~jnp.eye(len(valid_B), dtype=bool)
+  positive_B = jnp.diagonal(jnp.roll(logits_BB, -len(x_BD), axis=1))
+  return _mean(_log_sum(logits_BB, others_BB) - positive_B, valid_B)
 
 
 def cross_modal(
@@ -149,7 +295,22 @@ def _cosine(x_BD, y_BD):
       'similarity; give all encoders one width (config.width, and no '
       'config.encoders.*.width that differs).'
     )
-  return x_BD @ y_BD.T
+  return _products(x_BD, y_BD)
+
+
+def _products(x_BD, y_BD):
+  # Divided by a small temperature, an error of 1e-3 is no small one.
+  return jnp.matmul(x_BD, y_BD.T, precision=jax.lax.Precision.HIGHEST)
+
+
+def _check_tiles(x_BD, y_BD, block):
+  if x_BD.shape != y_BD.shape:
+    raise ValueError(
+      f'pairs of shapes {x_BD.shape} and {y_BD.shape} cannot be compared: both '
+      'sides need as many rows, of one width (config.width).'
+    )
+  if block < 1:
+    raise ValueError(f'block={block} must be 1 or more; None does without.')
 
 
 def _unit(x_BD, valid_B):
