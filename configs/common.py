@@ -64,8 +64,9 @@ def get_config() -> Any:  # a ConfigDict, whose keys no checker knows
   config.mesh = ConfigDict(dict(data=-1, seed=1))
   config.shard_state = False  # split parameters over `data` too
 
-  # Threads that read batches, and how many batches they hold ready.
-  config.reader = ConfigDict(dict(threads=1, ahead=4))
+  # Threads that read batches, and how many batches they hold ready. Latents up
+  # to this size are put onto the devices once; 0 never does.
+  config.reader = ConfigDict(dict(threads=1, ahead=4, resident_gb=4.0))
 
   config.run = ConfigDict(
     dict(

@@ -8,10 +8,15 @@ research. The file has image_googlenet1024, text_doc2vec300, label, split.
   python -m mmjax.main --config=configs/fusemix_cub.py:none
 
 The argument is how latents are mixed: fusemix, separate, slerp, noise, quantize,
-or none.
+or none. With `swap` another encoder of the pictures is trained without labels
+(configs/encoders_cub.py), run once, and aligned in place of the first:
+
+  python -m mmjax.main --config=configs/fusemix_cub.py:swap
 """
 
 from configs import common
+
+MODALITIES = ('image_googlenet1024', 'text_doc2vec300')
 
 
 def get_config(mixing: str = 'fusemix'):
@@ -19,16 +24,22 @@ def get_config(mixing: str = 'fusemix'):
   config.data = dict(
     name='arrays',
     path='../shared/data/cub_emb/data.npz',
-    modalities=('image_googlenet1024', 'text_doc2vec300'),
+    modalities=MODALITIES,
   )
-  adapter = dict(name='adapter', blocks=1, expansion=1.0, dropout=0.6)
+  if mixing == 'swap':
+    mixing = 'fusemix'
+    config.extract = dict(recipe='configs/encoders_cub.py', path='latents/cub')
+    config.data = dict(
+      name='latents', path='latents/cub', modalities=MODALITIES
+    )
+  adapter = dict(name='adapter', blocks=1, expansion=0.25, dropout=0.6)
   config.encoders = {m: dict(adapter) for m in config.data.modalities}
-  config.width = 128
-  config.head = dict(name='similarity')
+  config.width = 64
+  config.head = dict(name='similarity', temperature=0.2)
   config.method = dict(name='fusemix', mixing=mixing)
-  config.phases = (('align', 300, 'steps'),)
+  config.phases = (('align', 90, 'steps'),)
   config.optim = dict(
-    name='adamw', lr=1e-3, weight_decay=0.1, decayed='matrices'
+    name='adamw', lr=3e-4, weight_decay=0.1, decayed='matrices'
   )
   config.batch_size = 360
   config.num_seeds = 5
@@ -40,5 +51,6 @@ def get_config(mixing: str = 'fusemix'):
     geometry={},
   )
   config.run.watch = 'retrieval/retrieval/mean/r_mean'
-  config.run.eval_epochs = 50.0
+  config.run.eval_epochs = 30.0
+  config.run.checkpoint_epochs = 90.0
   return config

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from mmjax import _report_cost as cost
 from mmjax import _report_imbalance as imbalance
 from mmjax import _report_missing as missing
+from mmjax import _report_retrieval as retrieval
 from mmjax import _report_runs as runs
 from mmjax import _report_significance as tests
 from mmjax import _report_tables as tables
@@ -17,8 +18,8 @@ from mmjax._report_groups import Group, groups
 from mmjax._report_tables import Table
 
 KINDS = (
-  *('overall', 'results', 'probe', 'contributions', 'classes', 'cost'),
-  'missing',
+  *('overall', 'results', 'retrieval', 'probe', 'contributions', 'classes'),
+  *('cost', 'missing'),
 )
 
 FACTS = (  # columns of the CSV about what a run is
@@ -39,13 +40,16 @@ class Comparison(NamedTuple):
 
 
 def comparison(
-  found: Sequence[runs.Run], metric: str = 'accuracy', against: str = 'best'
+  found: Sequence[runs.Run], metric: str = '', against: str = 'best'
 ) -> Comparison:
   """Compares runs, tested against the best, the first or a named run.
+
+  The measure '' is accuracy, or R@1 where no run has one.
 
   Raises:
     ValueError: no run has the metric, or is called `against`.
   """
+  metric, found = retrieval.measured(found, metric)
   _check(found, metric)
   parts = groups(found)
   verdicts, count = tests.verdicts(parts, metric, against)
@@ -53,6 +57,7 @@ def comparison(
   for group, verdict in zip(parts, verdicts):
     made = {
       'results': tables.results(group, metric, verdict, count),
+      'retrieval': retrieval.table(group),
       'probe': imbalance.probe(group),
       'contributions': imbalance.contributions(group),
       'classes': imbalance.classes(group),
@@ -140,7 +145,8 @@ def _line(run, group, verdict: tests.Verdict, metric, said) -> dict[str, Any]:
     'split': run.split,
     'seeds': seeds_text(run) if not partial else '',
   }
-  for path, cell in (cells | imbalance.numbers(run, group)).items():
+  cells |= imbalance.numbers(run, group) | retrieval.numbers(run)
+  for path, cell in cells.items():
     line |= {f'{path}/{key}': cell.get(key) for key in ('mean', 'std')}
   tested = run.name in verdict.p
   test = 'Welch' if run.name in verdict.unpaired else 'paired'

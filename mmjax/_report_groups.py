@@ -20,6 +20,16 @@ class Group(NamedTuple):
   def modalities(self) -> list[str]:
     return [*dict.fromkeys(m for run in self.runs for m in run.modalities)]
 
+  def measured(self, metric: str) -> list[str]:
+    """What a measure is of besides the fusion: modalities, or directions."""
+    ways = [
+      way
+      for run in self.runs
+      for way in run.test.get('retrieval', {})
+      if metric in run.test.get(way, {})
+    ]
+    return list(dict.fromkeys(ways)) or self.modalities
+
 
 def groups(found: Sequence[runs.Run]) -> list[Group]:
   """Sorts runs by their data, in the order of their first run.

@@ -159,7 +159,7 @@ def table(panel: Panel, metric: str) -> Table:
     texts.append([word or text(cell) for word, cell in zip(words, cells[-1])])
   best = leads(cells, [''] * len(cells), metric)
   return Table(
-    f'{panel.title}: fused {log.MEASURES.get(metric, metric)}, in percent',
+    f'{panel.title}: {log.fused(metric)} {log.title(metric)}, in percent',
     ['run', *map(percent, rates)],
     [[name, *row] for name, row in zip(panel.lines, texts)],
     np.pad(best, ((0, 0), (1, 0))),

@@ -34,7 +34,7 @@ def page(found: Comparison) -> str:
   body += html.section('Each rate by itself', folded) if folded else ''
   body += html.section('The runs', _runs(found))
   sets = ' · '.join(group.name for group in found.groups)
-  label = log.MEASURES.get(found.metric, found.metric)
+  label = log.title(found.metric)
   return html.page(f'{len(every)} runs side by side', f'{label} · {sets}', body)
 
 
@@ -74,11 +74,12 @@ def _measure(group: Group, metric: str, shades: Mapping[str, str]) -> str:
   if not done:
     return ''
   panels = {}
-  for name in ('joint', *group.modalities):
+  for name in ('joint', *group.measured(metric)):
     cells = {run.name: run.test.get(name, {}).get(metric) for run in done}
-    panels[name] = {run: cell for run, cell in cells.items() if cell}
+    title = log.fused(metric) if name == 'joint' else name
+    panels[title] = {run: cell for run, cell in cells.items() if cell}
   shades = {run.name: shades[run.name] for run in done}
-  label = log.MEASURES.get(metric, metric)
+  label = log.title(metric)
   return html.figure(
     charts.runs({k: v for k, v in panels.items() if v}, shades, label),
     f'{label}: mean and standard deviation; small dots are seeds.',
@@ -121,7 +122,7 @@ def _subsets(group: Group, shades: Mapping[str, str]) -> str:
 def _missing(found: Comparison) -> str:
   names = [name for panel in found.panels for name in panel.lines]
   shades = _shades(names)
-  label = log.MEASURES.get(found.metric, found.metric)
+  label = log.title(found.metric)
   drawn = [
     (f'{panel.title}: {label}', missing.series(panel, found.metric), True)
     for panel in found.panels

@@ -159,3 +159,36 @@ def attention(
       axes.set(xlabel='to', ylabel='from')
       axes.set_title(name)
   return made.svg
+
+
+def similarities(found: Mapping[str, tuple]) -> str:
+  """Draws histograms of cosines, (of pairs, of all others) by name.
+
+  Each sums to 100 percent, and all share their axes.
+  """
+  columns = 2 if len(found) in (2, 4) else min(3, len(found))
+  height = 2.7 * math.ceil(len(found) / columns)
+  every = np.concatenate([part for both in found.values() for part in both])
+  few = min(len(pairs) for pairs, _ in found.values())
+  bins = int(np.clip(2 * few**0.5, 15, 60))
+  edges = np.linspace(every.min() - 1e-6, every.max() + 1e-6, bins + 1)
+  width, top = WIDTH * max(columns, 1.8) / 3, 0.0
+  with picture(width, height, 'Similarity of pairs and of others') as made:
+    panels = grid(made.figure, len(found), columns, sharex=True, sharey=True)
+    for axes, (name, both) in zip(panels, found.items()):
+      for row, (part, label, shade) in enumerate(
+        zip(both, ('pairs', 'others'), ('c0', 'muted'))
+      ):
+        share = 100 * np.histogram(part, edges)[0] / len(part)
+        color, top = html.color(shade), max(top, share.max())
+        axes.stairs(share, edges, fill=True, color=color, alpha=0.25, lw=0)
+        axes.stairs(share, edges, color=color, lw=1.4)
+        text = f'{label}, n = {len(part):,}, mean {part.mean():.2f}'
+        place = {'transform': axes.transAxes, 'va': 'top', 'size': 8}
+        axes.text(0.01, 0.99 - 0.09 * row, text, color=color, **place)
+      axes.set_title(name)
+      axes.tick_params(labelbottom=True)
+      axes.set(xlabel='cosine similarity', ylim=(0, 1.3 * top))
+      axes.locator_params(axis='x', nbins=5)
+    panels[0].set_ylabel('share, %')
+  return made.svg

@@ -2,7 +2,7 @@
 
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,8 +48,9 @@ class Run(NamedTuple):
 
   @property
   def num_seeds(self) -> int:
-    accuracy = self.test.get('joint', {}).get('accuracy', {})
-    return len(accuracy.get('values') or (0,))
+    accuracy = self.test.get('joint', {}).get('accuracy') or {}
+    cells = (accuracy, *_cells(self.test))
+    return next((len(c['values']) for c in cells if c.get('values')), 1)
 
   @property
   def seeds(self) -> tuple[int, ...]:
@@ -75,6 +76,20 @@ class Run(NamedTuple):
     if math.ceil(low) != math.floor(high):
       return None
     return _planned(self.config.get('phases'), per_epoch)
+
+
+def _cells(tree: Any) -> Iterator[dict[str, Any]]:
+  """The entries of results.json, at any depth."""
+  if isinstance(tree, dict):
+    if isinstance(tree.get('values'), list):
+      yield tree
+    for inner in tree.values():
+      yield from _cells(inner)
+
+
+def classifies(run: Run) -> bool:
+  """Whether the results hold a fused accuracy, of all or some modalities."""
+  return 'accuracy' in run.test.get('joint', {}) or 'subsets' in run.test
 
 
 def _planned(phases: Any, per_epoch: int) -> int | None:

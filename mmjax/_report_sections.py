@@ -12,6 +12,7 @@ from mmjax import _report_curves as curves
 from mmjax import _report_features as features
 from mmjax import _report_html as html
 from mmjax import _report_predictions as predictions
+from mmjax import _report_retrieval as retrieval
 from mmjax import _report_runs as runs
 from mmjax import log
 
@@ -23,14 +24,16 @@ def headline(run: runs.Run) -> str:
     return html.missing(NO_RESULTS)
   shades, joint = html.palette(run.modalities), ['joint']
   tiles = [
-    (charts.shown(name), log.spread(run.test[name].get('accuracy')), shade)
+    (charts.shown(name), log.spread(run.test[name]['accuracy']), shade)
     for name, shade in ((n, shades[n]) for n in joint + run.modalities)
-    if name in run.test
+    if 'accuracy' in run.test.get(name, {})
   ]
-  body = html.tiles(tiles) + _measures(run, run.split)
-  others = [split for split in run.results if split != run.split]
-  for split in others:
-    body += html.folded(f'The same on {split}', _measures(run, split))
+  tiles = tiles or retrieval.tiles(run)
+  body = html.tiles(tiles) if tiles else ''
+  body += _measures(run, run.split)
+  for split in run.results:
+    if split != run.split and _measures(run, split):
+      body += html.folded(f'The same on {split}', _measures(run, split))
   several = f', mean ± standard deviation over {run.num_seeds} seeds'
   return body + html.paragraph(
     f'On {run.split}, in percent{several if run.num_seeds > 1 else ""}. A '
@@ -43,6 +46,8 @@ def _measures(run, split):
   found, shades = run.results[split], html.palette(run.modalities)
   names = [n for n in (*run.modalities, 'joint') if n in found]
   columns = [m for m in log.MEASURES if any(m in found[n] for n in names)]
+  if not columns:
+    return ''
   return html.table(
     ['', *(log.MEASURES[m] for m in columns)],
     [
@@ -57,10 +62,14 @@ def learning(run: runs.Run) -> str:
   """Training loss and validation accuracy per modality."""
   losses = {m: f'loss/{m}' for m in run.modalities} | {'total': 'loss'}
   accuracies = {m: f'{m}/accuracy' for m in (*run.modalities, 'joint')}
+  zero_shots = {m: f'{m}/zero_shot' for m in run.modalities}
+  ways = retrieval.paths(run)
   panels = []
   for title, split, names, percent in (
     ('Training loss', 'train', losses, False),
     ('Validation accuracy', 'validation', accuracies, True),
+    ('Validation zero-shot accuracy', 'validation', zero_shots, True),
+    ('Validation R@1', 'validation', ways, True),
   ):
     found = {k: runs.series(run, split, path) for k, path in names.items()}
     found = {k: v for k, v in found.items() if v is not None}
@@ -69,6 +78,7 @@ def learning(run: runs.Run) -> str:
   if not panels:
     return html.missing('Nothing is logged yet: metrics.jsonl holds no curves.')
   shades = html.palette(run.modalities) | {'total': 'ink'}
+  shades |= {way: retrieval.shade(run, way) for way in ways}
   return html.figure(
     curves.curves(panels, shades, 'Learning curves'),
     'The number at a line is its last value'
@@ -136,15 +146,32 @@ def provenance(run: runs.Run) -> str:
   )
 
 
+def _of_classifiers(section: Callable) -> Callable:
+  """The section; left out for a run with results of anything but classes."""
+
+  def told(run: runs.Run) -> str:
+    return '' if run.test and not runs.classifies(run) else section(run)
+
+  return told
+
+
+def gap(run: runs.Run) -> str:
+  """The modality gap; left out where neither it nor a classifier was asked."""
+  asked = 'gap' in run.test or 'gap' in run.rows
+  return features.gap(run) if asked else _of_classifiers(features.gap)(run)
+
+
 SECTIONS: Mapping[str, Callable[[runs.Run], str]] = {
   'Results': headline,
   'Learning curves': learning,
-  'When modalities are dropped': subsets,
-  'Contribution of each modality': shapley,
-  'Predictions per class': predictions.per_class,
-  'Confusion': predictions.confusion,
-  'Calibration': predictions.calibration,
-  'Modality gap': features.gap,
+  'Retrieval': retrieval.recall,
+  'Similarity of pairs': retrieval.similarity,
+  'When modalities are dropped': _of_classifiers(subsets),
+  'Contribution of each modality': _of_classifiers(shapley),
+  'Predictions per class': _of_classifiers(predictions.per_class),
+  'Confusion': _of_classifiers(predictions.confusion),
+  'Calibration': _of_classifiers(predictions.calibration),
+  'Modality gap': gap,
   'Attention between modalities': features.attention,
   'Config and provenance': provenance,
 }

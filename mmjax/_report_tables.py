@@ -9,7 +9,6 @@ import numpy as np
 from mmjax import _report_runs as runs
 from mmjax import _report_significance as tests
 from mmjax import log
-from mmjax._report_canvas import shown
 from mmjax._report_doubts import doubts, seeds_text, state, text
 from mmjax._report_groups import Group
 
@@ -38,7 +37,7 @@ def results(
     verdict: the tests of their fused measure.
     count: comparisons that p is corrected for.
   """
-  columns = [*group.modalities, 'joint']
+  columns = [*group.measured(metric), 'joint']
   states = [state(run, metric) for run in group.runs]
   cells = [[r.test.get(c, {}).get(metric) for c in columns] for r in group.runs]
   rows = []
@@ -46,18 +45,16 @@ def results(
     fused = word or text(line[-1])
     p = _p_cell(run, verdict, word)
     rows.append([run.name, *map(text, line[:-1]), fused, p])
-  header, best = (
-    ['run', *map(shown, columns), 'p'],
-    leads(cells, states, metric),
-  )
+  header = ['run', *columns[:-1], log.fused(metric), 'p']
+  best = leads(cells, states, metric)
   done = [run for run, word in zip(group.runs, states) if not word]
   if len({seeds_text(run) for run in done}) > 1:
     header.append('seeds')
     for run, word, row in zip(group.runs, states, rows):
       row.append('–' if word else seeds_text(run))
-  label = log.MEASURES.get(metric, metric)
+  label = log.title(metric)
   split = done[0].split if done else 'test'
-  notes = [_spread_note(done), f'p: {_p_note(verdict, count, done)}']
+  notes = [_spread_note(done), f'p: {_p_note(verdict, count, done, metric)}']
   return Table(
     f'{label[:1].upper()}{label[1:]} on {split}, in percent',
     header,
@@ -84,7 +81,7 @@ def _p_cell(run, verdict: tests.Verdict, word: str) -> str:
   return tests.p_text(verdict.p[run.name]) + mark
 
 
-def _p_note(verdict, count, done) -> str:
+def _p_note(verdict, count, done, metric) -> str:
   if not verdict.reference:
     return f'not tested, {verdict.why}.'
   n = ' or '.join(map(str, sorted({run.num_seeds for run in done})))
@@ -100,8 +97,8 @@ def _p_note(verdict, count, done) -> str:
   kinds += ["Welch's t-test (†: other seeds)"] * bool(verdict.unpaired)
   every = ', all data sets together' if count > len(verdict.p) else ''
   return (
-    f'{" and ".join(kinds)} over seeds, two-sided, n = {n}, of the fused measure '
-    f'against {verdict.reference}'
+    f'{" and ".join(kinds)} over seeds, two-sided, n = {n}, of the '
+    f'{log.fused(metric)} measure against {verdict.reference}'
     + (
       f'; Holm-corrected for {count} comparisons{every}.' if count > 1 else '.'
     )
@@ -158,7 +155,7 @@ def overall(
   first = rank == min(rank[np.isfinite(rank)], default=np.nan)
   best = leads(cells, [''] * len(names), metric)
   return Table(
-    f'Fused {log.MEASURES.get(metric, metric)} by data set, in percent',
+    f'{log.fused(metric).title()} {log.title(metric)} by data set, in percent',
     ['run', *(group.name for group in found), 'mean rank'],
     [
       [name, *line, '–' if math.isnan(r) else f'{r:.2f}']

@@ -152,9 +152,10 @@ class Source(NamedTuple):
 
   `entries[m]` i64[size], where given, tells which entry of a modality each
   example shows, where several show the same one. `pools[m]`, where given, is
-  the modality as a whole in memory: take(rows)[m] is pools[m][entries[m][rows]],
-  or pools[m][rows] without entries. A source whose modalities all have one can
-  be put onto the devices once.
+  the modality as a whole in memory, of which nobody lacks any: take(rows)[m] is
+  pools[m][entries[m][rows]], or pools[m][rows] without entries; `labels`
+  i32[size] are those of all rows. A source that has all of that is put onto the
+  devices once.
   """
 
   modalities: tuple[str, ...]
@@ -163,3 +164,4 @@ class Source(NamedTuple):
   take: Callable[[np.ndarray], dict[str, Any]]
   entries: Mapping[str, np.ndarray] = {}
   pools: Mapping[str, np.ndarray] = {}
+  labels: np.ndarray | None = None

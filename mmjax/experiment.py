@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from mmjax import _experiment_feed as feeds
 from mmjax import _experiment_parts as parts
 from mmjax import kit as kits
 from mmjax import optim as optims
@@ -202,7 +203,7 @@ def _build(
     observers={n: models.observe(e.observe) for n, e in questions.items()},
     batch_size=batch_size,
     eval_batch_size=eval_batch_size,
-    stream=call(_stream, reader, 'config.reader', mesh=devices),
+    stream=call(feeds.stream, reader, 'config.reader', mesh=devices),
     run=when,
   )
 
@@ -244,25 +245,3 @@ def _augmented(kit: Kit, phase: Phase, transform) -> Callable:
     return phase.step(state, jax.tree.map(lambda *x: jnp.concatenate(x), *seen))
 
   return augmented
-
-
-def _stream(
-  *, mesh, threads: int, ahead: int
-) -> Callable[..., Iterator[Batch]]:
-  """(source, rows, start, stop, batch_size) -> batches on the devices."""
-
-  def stream(source, rows, start, stop, batch_size):
-    part = sharding.local_part(mesh, batch_size)
-    for batch in feed.stream(
-      source,
-      rows,
-      start,
-      stop,
-      batch_size,
-      part=part,
-      threads=threads,
-      ahead=ahead,
-    ):
-      yield sharding.put(mesh, batch, batch_size, part)
-
-  return stream

@@ -10,26 +10,19 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-import rich.box
 import rich.console
 import rich.progress
-import rich.table
-import rich.text
 
 from mmjax import _log_files as files
+from mmjax import _log_tables as tables
 
 QUIET_SECONDS = 10  # between progress lines where there is no terminal
 SPEED_SECONDS = 30  # over which the speed is measured
 BURST_SECONDS = 0.1  # within which calls count as one
-MEASURES = {
-  'accuracy': 'accuracy',
-  'macro_f1': 'macro F1',
-  'weighted_f1': 'weighted F1',
-  'auroc': 'AUROC',
-  'ece': 'ECE',
-}
-NOT_MODALITIES = ('joint', 'subsets', 'shapley', 'gap', 'attention')
-
+MEASURES, is_modality = tables.MEASURES, tables.is_modality
+table, retrieval = tables.table, tables.retrieval
+title, fused = tables.title, tables.fused
+spread, number = tables.spread, tables.number
 METRICS, read = files.METRICS, files.read
 
 
@@ -180,49 +173,6 @@ class Logger:
       left = max(0, round((self.total_steps - step) / rate))
       parts.append(f'{left // 3600}:{left // 60 % 60:02}:{left % 60:02} left')
     return '  '.join(parts)
-
-
-def table(results: Mapping[str, Any], split: str = 'test') -> rich.table.Table:
-  """Returns the table of results.json: a row per modality, the fused last."""
-  found = results.get(split, {})
-  rows = [(name, cells) for name, cells in found.items() if is_modality(name)]
-  rows += [('fused', found['joint'])] if 'joint' in found else []
-  columns = [m for m in MEASURES if any(m in cells for _, cells in rows)]
-  made = rich.table.Table(  # fits 80 columns with all measures
-    title=f'{split}, in percent',
-    box=rich.box.SIMPLE_HEAD,
-    padding=(0, 1, 0, 0),
-    pad_edge=False,
-  )
-  made.add_column('')
-  for measure in columns:
-    made.add_column(MEASURES[measure], justify='right', no_wrap=True)
-  for name, cells in rows:
-    style = 'bold' if name == 'fused' else None
-    texts = [spread(cells.get(measure)) for measure in columns]
-    made.add_row(rich.text.Text(name), *texts, style=style)
-  return made
-
-
-def is_modality(name: str) -> bool:
-  """Whether a key under a split of results.json names a modality."""
-  return name not in NOT_MODALITIES
-
-
-def spread(cell: Mapping[str, Any] | None, scale: float = 100) -> str:
-  """Returns '97.1 ± 0.3' for an entry of results.json, '–' for none."""
-  mean, std = (number((cell or {}).get(key)) for key in ('mean', 'std'))
-  if not math.isfinite(mean):
-    return '–'
-  digits = 1 if scale == 100 else 3
-  text = f'{scale * mean:.{digits}f}'
-  several = cell and len(cell.get('values') or ()) > 1
-  return f'{text} ± {scale * std:.{digits}f}' if several else text
-
-
-def number(value: Any) -> float:
-  """Returns a number of results.json as a float; null is NaN."""
-  return math.nan if value is None else float(value)
 
 
 def _bar(console, total: int, step: int) -> rich.progress.Progress:

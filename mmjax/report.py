@@ -61,7 +61,8 @@ def _safely(title, section, run) -> str:
 
 def _subtitle(run: runs.Run) -> str:
   method, data = (runs.kind(run.config.get(k, '')) for k in ('method', 'data'))
-  label = run.rows.get('classification', {}).get('label', ())
+  every = [rows['label'] for rows in run.rows.values() if 'label' in rows]
+  label = every[0] if every else ()
   steps = max((line['step'] for line in run.lines), default=0)
   seeds = run.num_seeds
   parts = [
@@ -76,7 +77,7 @@ def _subtitle(run: runs.Run) -> str:
 def compare(
   workdirs: Sequence[str | os.PathLike],
   out: str | os.PathLike = 'compare.html',
-  metric: str = 'accuracy',
+  metric: str = '',
   against: str = 'best',
 ) -> pathlib.Path:
   """Writes a file that sets runs side by side, and returns its path.
@@ -84,7 +85,8 @@ def compare(
   Args:
     workdirs: run folders, or folders of run folders.
     out: .html for a page with pictures, .md, .tex or .csv for tables.
-    metric: which measure of results.json.
+    metric: which measure of results.json; '' is accuracy, or R@1 where no run
+      has one.
     against: the run that the others are tested against: 'best', 'first', or
       a run's name or folder.
 
@@ -131,7 +133,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     'or .tex; may be given several times',
   )
   parser.add_argument(
-    '--metric', default='accuracy', help=' '.join(log.MEASURES)
+    '--metric',
+    default='',
+    help=f'{" ".join(log.MEASURES)}; of retrieval r1 r5 r10 r_mean map '
+    '(accuracy, or r1 where no run has one)',
   )
   parser.add_argument(
     '--against',

@@ -153,7 +153,7 @@ def test_tables_and_files_have_what_the_config_says():
 WRONG = {
   # Keys.
   'metod': ('mla', r"config.metod does not exist. Did you mean 'method'\?"),
-  'xyzzy': (1, 'config.xyzzy does not exist. config takes: data, mis'),
+  'xyzzy': (1, 'config.xyzzy does not exist. config takes: data, pairs'),
   'config': ({}, 'config.config does not exist'),
   'method.alhpa': (0.1, r"config.method.alhpa does.* Did you mean 'alpha'\?"),
   'data.pth': ('', r"config.data.pth does not exist. Did you mean 'path'\?"),
@@ -313,6 +313,8 @@ STEPS = {
   'audio': (73,),
   'video': (100,),
   'visual': (512,),
+  'image_googlenet1024': (1024,),
+  'text_doc2vec300': (300,),
   'fou76': (76,),
   'zer47': (47,),
   'mor6': (6,),
@@ -337,6 +339,21 @@ def write(folder, section) -> str:
   return f'{folder}/recipe.npz'
 
 
+def write_latents(folder, modalities) -> None:
+  """Files as people have them: five texts to each of the others."""
+  folder.mkdir(parents=True)
+  for width, m in enumerate(modalities, 5):
+    each = 5 if m == 'text' else 1
+    ids, draw = np.repeat(np.arange(12), each), np.random.default_rng(width)
+    np.savez(
+      folder / f'{m}.npz',
+      latents=draw.normal(size=(len(ids), width)),
+      id=ids,
+      split=ids % 3,
+      label=ids % 2,
+    )
+
+
 def with_data(config, folder, monkeypatch):
   """The recipe, with data of the right shapes if it has none yet."""
   if config.data.name == 'arrays':
@@ -350,6 +367,10 @@ def with_data(config, folder, monkeypatch):
     with pytest.raises(ValueError, match='path'):
       experiment.build(config)
     config.data.path = kemdy20_test.write(folder, kemdy20_test.small())
+  elif config.data.name == 'latents':
+    with pytest.raises(ValueError, match='--mode=extract'):
+      experiment.build(config)
+    write_latents(folder / config.data.path, config.data.modalities)
   elif config.data.name != 'digits':
     with pytest.raises(ValueError, match='--mode=prepare'):
       experiment.build(config)
@@ -367,7 +388,9 @@ def test_every_recipe_builds(recipe, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   module = importlib.import_module(f'configs.{recipe}')
   assert inspect.getdoc(module)
-  exp = experiment.build(with_data(module.get_config(), tmp_path, monkeypatch))
+  config = with_data(module.get_config(), tmp_path, monkeypatch)
+  config.batch_size = min(config.batch_size, 8)  # these data are small
+  exp = experiment.build(config)
   state = jax.eval_shape(exp.init, jax.random.key(0))
   batch = exp.batch()
   for segment in exp.plan:

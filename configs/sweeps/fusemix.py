@@ -4,8 +4,8 @@ r"""What aligning frozen encoders takes: pairs, mixing, batches, depth.
 
 Quantity: 1, 10 and 100 % of the training pairs, with and without mixing.
 Quality: a share of the pairs is wrong. Diversity: a tenth of the pairs, spread
-by k-center or by a determinantal point process over the image or speech
-latents, drawn at random, or all alike. Then batch size, what is mixed, and the
+by k-center or by a determinantal point process over the latents of pictures or
+speech, drawn at random, or all alike. Then batch size, what is mixed, and the
 depth of the adapters. Latents of the digits are extracted first where there are
 none; `cub` needs <data_root>/cub_emb/data.npz.
 """

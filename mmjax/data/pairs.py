@@ -77,7 +77,10 @@ def _taken(source: base.Source, rows, other, by: str) -> base.Source:
   for m in (*source.entries, *source.pools):
     known = source.entries.get(m, np.arange(source.size))
     entries[m] = known[rows if m == by else other]
-  return source._replace(size=len(rows), take=take, entries=entries)
+  labels = None if source.labels is None else source.labels[rows]
+  return source._replace(
+    size=len(rows), take=take, entries=entries, labels=labels
+  )
 
 
 def k_center(

@@ -186,5 +186,6 @@ def _check_size(batch_size: int, num_examples: int) -> None:
   if batch_size > num_examples:
     raise ValueError(
       f'config.batch_size={batch_size} is more than the {num_examples} training '
-      'pairs: a pair would be its own negative. Take fewer.'
+      'pairs, so the rest of it would be padding, which nothing is mixed or '
+      'compared with. Take fewer.'
     )

@@ -47,8 +47,8 @@ def info_nce(
     y_BD: of the other.
     temperature: [], above 0.
     block: None makes the matrix [B, B]. A number makes tiles [B, block], forwards
-      and backwards: the same value, memory that grows with B * block, and about
-      half as much again to compute. It has no forward-mode derivative.
+      and backwards: the same value, memory that grows with B * block, and four
+      products of matrices in place of three. It has no forward-mode derivative.
     valid_B: bool, pairs that count; default all. Others are no negatives either.
     mesh: with `block`: splits the batch over its axis 'data', and exchanges
       embeddings in a ring.
