@@ -54,6 +54,8 @@ def get_config() -> Any:  # a ConfigDict, whose keys no checker knows
   # Latents that training needs first, and the recipe of their encoders:
   # mmjax/_extract_recipe.py: _settings(...).
   config.extract = ConfigDict()
+  # What --mode=generate draws: mmjax/_generate_settings.py: _settings(...).
+  config.generate = ConfigDict()
 
   config.seed = 0  # of the first model: weights, dropout, augmentation
   config.order_seed = 0  # of the order of the examples, the same for all models

@@ -10,9 +10,8 @@ import numpy as np
 from mmjax._compose import call, lookup
 from mmjax.base import RESERVED, Ragged, Source
 from mmjax.data import augment as augments
-from mmjax.data import feed
+from mmjax.data import feed, pairs
 from mmjax.data import missing as lacks
-from mmjax.data import pairs
 from mmjax.models import auto
 
 SPLITS = ('train', 'validation', 'test')

@@ -12,7 +12,6 @@ from mmjax.base import TrainState
 from mmjax.checkpoint import Checkpoints
 from mmjax.experiment import Experiment
 
-
 WARN = 'warn/'  # metrics of which the rest of the name is a sentence
 
 

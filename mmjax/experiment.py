@@ -85,7 +85,7 @@ def build(config: ConfigDict | Mapping[str, Any]) -> Experiment:
   Raises ValueError, naming the place in the config and the way out.
   """
   # What the adviser is asked for, or extraction, is none of training's.
-  aside = ('advise', 'extract')
+  aside = ('advise', 'extract', 'generate')
   config = {k: v for k, v in plain(config).items() if k not in aside}
   return call(_build, config, 'config', config=config)
 

@@ -19,7 +19,9 @@ CONFIG, RESULTS = 'config.json', 'results.json'
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 # Where a run happens may change from one start to the next; what it is may not.
 PLACES = ('mesh', 'reader')
-ASIDE = (*PLACES, 'advise')  # what the adviser is asked is no part of a run
+# What is asked of the adviser or the generator, and where latents came from, are
+# no part of a run.
+ASIDE = (*PLACES, 'advise', 'extract', 'generate')
 LOCK = '.lock'
 
 

@@ -18,9 +18,11 @@ if str(recipes.ROOT) not in sys.path:  # they say `from configs import common`
 flags.DEFINE_enum(
   'mode',
   'train',
-  ['train', 'eval', 'prepare', 'advise'],
-  'train a config, evaluate a run folder, prepare raw data, or advise which '
-  'modalities of a data set, or of a run, are worth having.',
+  ['train', 'eval', 'prepare', 'advise', 'extract', 'generate'],
+  'train a config, evaluate a run folder, prepare raw data, advise which '
+  'modalities of a data set, or of a run, are worth having, extract the latents '
+  'of a run, of the section extract of a config, or of its encoders as they '
+  'begin, or generate one modality from another (the section generate).',
 )
 flags.DEFINE_string(
   'workdir', None, 'Run folder; default runs/<recipe>-<date and time>.'
@@ -57,6 +59,7 @@ def main(argv):  # noqa: ARG001
   try:
     _distribute()
     modes = dict(train=_train, eval=_eval, prepare=_prepare, advise=_advise)
+    modes |= dict(extract=_extract, generate=_generate)
     modes[FLAGS.mode]()
   except (ValueError, FloatingPointError, OSError) as error:
     if logging.get_verbosity() > 0:
@@ -82,15 +85,16 @@ def _build(config):
 def _train():
   import jax
 
-  from mmjax import train
+  from mmjax import extract, train
 
   if not FLAGS.workdir and jax.process_count() > 1:
     raise ValueError('Several processes need a --workdir that all of them see.')
-  exp = _build(FLAGS.config)
-  workdir = pathlib.Path(FLAGS.workdir or _new_workdir())
-  if jax.process_index() == 0:
-    print(f'Run folder: {workdir}', flush=True)
   try:
+    extract.ensure(FLAGS.config.get('extract', {}))
+    exp = _build(FLAGS.config)
+    workdir = pathlib.Path(FLAGS.workdir or _new_workdir())
+    if jax.process_index() == 0:
+      print(f'Run folder: {workdir}', flush=True)
     train.run(exp, workdir)
   except train.Stopped as stopped:
     print(f'\n{stopped}', flush=True)
@@ -135,18 +139,74 @@ def _eval():
       print(f'Checkpoint {found.step}; numbers: {path}')
 
 
-def _moved(config):
+def _extract():
+  from mmjax import extract, folder, train
+
+  section = FLAGS.config.get('extract', {})
+  given = pathlib.Path(FLAGS.workdir) if FLAGS.workdir else None
+  try:
+    if given and (given / folder.CONFIG).exists():
+      config = _moved(folder.read_config(given), 'extract')
+      extract.of_run(given, config, section)
+    elif section and given:
+      raise ValueError(
+        f'--workdir={given} is no run folder. Leave it out: config.extract says '
+        'where the latents, and their encoders, go.'
+      )
+    elif section:
+      extract.ensure(section, FLAGS.config)
+    elif given:
+      extract.initial(FLAGS.config, given)
+    else:
+      raise ValueError(
+        '--mode=extract needs the --workdir of a run, a --config with a section '
+        'extract, or, for encoders as they begin, a --config and a new --workdir.'
+      )
+  except train.Stopped as stopped:
+    print(f'\n{stopped}', flush=True)
+
+
+def _generate():
+  from mmjax import _compose, extract, folder, generate, train
+
+  section = _compose.plain(FLAGS.config)['generate']
+  asked = generate.settings(section)
+  if not asked.data:
+    raise ValueError(
+      '--mode=generate needs a --config with a section generate, such as '
+      'configs/generate_digits.py.'
+    )
+  workdir = pathlib.Path(FLAGS.workdir or _new_workdir())
+  generate.claim(workdir)
+  run = pathlib.Path(asked.run or workdir / 'aligned')
+  print(f'Folder: {workdir}; aligned run: {run}', flush=True)
+  try:
+    if not (run / folder.RESULTS).exists():
+      extract.ensure(FLAGS.config.get('extract', {}))
+      train.run(_build(FLAGS.config), run)
+    found = generate.run({**section, 'run': str(run)}, workdir)
+  except train.Stopped as stopped:
+    print(f'\n{stopped}', flush=True)
+    return
+  generate.tell(found)
+  print(f'Numbers: {workdir / generate.JSON}; page: {workdir / generate.PAGE}')
+
+
+def _moved(config, *also):
   """The config of a run, at the place that this command line names.
 
-  Raises ValueError for a flag that would make it another run.
+  Raises ValueError for a flag that would make it another run; sections that are
+  `also` free are no part of it.
   """
   from mmjax import folder
 
   for path in config_flags.get_override_values(FLAGS['config']):
     section = path.split('.')[0]
+    if section in also:
+      continue
     if section not in folder.PLACES:
       raise ValueError(
-        f'--config.{path}: --mode=eval takes the config of the run, and only '
+        f'--config.{path}: --mode={FLAGS.mode} takes the config of the run, and only '
         f'{" and ".join(folder.PLACES)} may differ from it.'
       )
     config[section] = FLAGS.config[section].to_dict()

@@ -35,7 +35,7 @@ import jax
 from absl import logging
 
 from mmjax import _sweep_runs as runs
-from mmjax import cost, experiment, folder, report, train
+from mmjax import cost, experiment, extract, folder, report, train
 
 LINES, LOG = 'sweep.jsonl', 'sweep.log'
 STOPPED = 130  # exit code, as of Ctrl-C in a shell
@@ -94,7 +94,10 @@ def _sweep(entries, picked, root: pathlib.Path, out: str | None) -> int:
   picked = [e for e in picked if e.state != runs.NO_DATA]
   if not picked:
     raise ValueError('No run is left. Look at --data_root and --only.')
-  check([e for e in picked if e.state != runs.DONE])
+  todo = [e for e in picked if e.state != runs.DONE]
+  for section in {str(s): s for s in map(_needed, todo) if s}.values():
+    extract.ensure(section)
+  check(todo)
   root.mkdir(parents=True, exist_ok=True)
   failed = {}
   for number, entry in enumerate(picked, 1):
@@ -111,6 +114,11 @@ def _sweep(entries, picked, root: pathlib.Path, out: str | None) -> int:
   for name, error in failed.items():
     print(f'Failed: {name}: {error}')
   return 1 if failed else code
+
+
+def _needed(entry: runs.Entry) -> dict[str, Any]:
+  """The latents that a run reads, as its config describes them."""
+  return dict(entry.config.get('extract', {}))
 
 
 def check(entries: Sequence[runs.Entry]) -> None:

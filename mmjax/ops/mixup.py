@@ -16,6 +16,7 @@ def mix(z_BD: jax.Array, lam: jax.Array, partner_B: jax.Array) -> jax.Array:
 
   As many as there are partners, i32[<= B]; lam is [] or one per partner.
   """
+  z_BD = jnp.asarray(z_BD)
   lam_B = _per_row(lam, z_BD)
   return lam_B * z_BD[: len(partner_B)] + (1 - lam_B) * z_BD[partner_B]
 
