@@ -14,13 +14,15 @@ or none. With `swap` another encoder of the pictures is trained without labels
   python -m mmjax.main --config=configs/fusemix_cub.py:swap
 """
 
+from typing import Any
+
 from configs import common
 
 MODALITIES = ('image_googlenet1024', 'text_doc2vec300')
 
 
 def get_config(mixing: str = 'fusemix'):
-  config = common.get_config()
+  config: Any = common.get_config()
   config.data = dict(
     name='arrays',
     path='../shared/data/cub_emb/data.npz',
@@ -33,7 +35,7 @@ def get_config(mixing: str = 'fusemix'):
       name='latents', path='latents/cub', modalities=MODALITIES
     )
   adapter = dict(name='adapter', blocks=1, expansion=0.25, dropout=0.6)
-  config.encoders = {m: dict(adapter) for m in config.data.modalities}
+  config.encoders = {m: dict(adapter) for m in MODALITIES}
   config.width = 64
   config.head = dict(name='similarity', temperature=0.2)
   config.method = dict(name='fusemix', mixing=mixing)

@@ -10,19 +10,22 @@ Where there are no latents yet, the encoders of configs/encoders_digits.py are
 trained first, without labels, and each runs once over the data.
 """
 
+from typing import Any
+
 from configs import common
 
 
 def get_config(pair: str = 'speech-text'):
-  config = common.get_config()
+  modalities = tuple(pair.split('-'))
+  config: Any = common.get_config()
   config.extract = dict(
     recipe='configs/encoders_digits.py', path='latents/digits'
   )
   config.data = dict(
-    name='latents', path='latents/digits', modalities=tuple(pair.split('-'))
+    name='latents', path='latents/digits', modalities=modalities
   )
   adapter = dict(name='adapter', blocks=1, dropout=0.3)
-  config.encoders = {m: dict(adapter) for m in config.data.modalities}
+  config.encoders = {m: dict(adapter) for m in modalities}
   config.head = dict(name='similarity')
   config.method = dict(name='fusemix')
   config.phases = (('align', 200),)
@@ -33,8 +36,8 @@ def get_config(pair: str = 'speech-text'):
   config.batch_size = 512  # 256 mixed pairs
   config.num_seeds = 5
   config.evals = dict(retrieval={}, probe={}, geometry={})
+  if 'text' in modalities:
+    config.evals = dict(config.evals, zeroshot=dict(by='text'))
   config.run.watch = 'retrieval/retrieval/mean/r_mean'
   config.run.eval_epochs = 20.0
-  if 'text' in pair.split('-'):
-    config.evals.zeroshot = dict(by='text')
   return config

@@ -29,7 +29,8 @@ SPLITS = parts.SPLITS
 def of_config(config: Mapping[str, Any], held_out: float) -> subsets.Data:
   """The data set of a recipe. Raises ValueError with the place in the config."""
   config = plain(config)
-  sources = parts.sources(config['data'], config['missing'])
+  kept = config.get('pairs', {})  # older run folders have none
+  sources = parts.sources(config['data'], kept, config['missing'])
   vocab = _vocabularies(sources)
   tables = {split: _read(source, vocab) for split, source in sources.items()}
   return _gathered(tables, len(sources['train'].class_names), held_out)

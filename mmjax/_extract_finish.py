@@ -50,8 +50,7 @@ def begin(path: pathlib.Path, todo: Mapping[str, Task]) -> dict[str, list[int]]:
     (path / m).mkdir(parents=True, exist_ok=True)
     if not (path / m / _latents.WORK).exists():
       _latents.write_json(path / m / _latents.WORK, task.work)
-    done = (path / m / _latents.FACTS).exists()
-    missing[m] = [] if done else _missing(path / m, task)
+    missing[m] = _missing(path / m, task)
   need = sum(
     len(chunks) * todo[m].work['chunk'] * _row_bytes(todo[m])
     for m, chunks in missing.items()

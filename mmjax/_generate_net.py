@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
+from mmjax import optim
 from mmjax._generate_settings import PLACE, Settings
 from mmjax.base import Array
 from mmjax.models import velocity
@@ -26,6 +26,15 @@ class Generator(NamedTuple):
   shape: tuple[int, int, int]  # of a picture: H, W, C
   width: int  # of a condition
   asked: Settings
+
+
+class _Numbers(NamedTuple):
+  """Settings that may change without another compilation."""
+
+  steps: int
+  lr: float
+  null_probability: float
+  condition_noise: float
 
 
 def train(
@@ -50,17 +59,14 @@ def train(
   if len(images) != len(unit_ND):
     raise ValueError(f'{len(images)} pictures have {len(unit_ND)} conditions.')
   made = Generator({}, images.shape[1:], unit_ND.shape[1], asked)
-  net, direction = network(asked), _direction(asked)
+  begin, run = _trainer(asked.channels, asked.blocks, asked.batch_size)
   first, key = jax.random.split(jax.random.key(asked.seed))
-  params = net.init(first, *example(made))['params']
-  state = params, params, direction.init(params)
-  step = functools.partial(
-    _step, net, direction, asked, key, jnp.asarray(images) * 2 - 1, unit_ND
-  )
-  run = jax.jit(lambda state, steps: jax.lax.scan(step, state, steps))
+  numbers = _Numbers(*(getattr(asked, name) for name in _Numbers._fields))
+  data = jnp.asarray(images) * 2 - 1, unit_ND
+  state, done = begin(first, *example(made)), 0
   for steps in np.array_split(np.arange(asked.steps), min(LOOKS, asked.steps)):
-    state, losses = run(state, jnp.asarray(steps))
-    loss, done = float(losses.mean()), int(steps[-1]) + 1
+    begun, done = done, done + len(steps)
+    state, loss = run(state, begun, done, key, data, numbers)
     if not np.isfinite(loss):
       raise FloatingPointError(
         f'The generator diverged within {done} steps (its loss is {loss}). '
@@ -70,43 +76,70 @@ def train(
   return made._replace(params=jax.device_get(state[1]))
 
 
-def _step(net, direction, asked, key, data, unit_ND, state, i):
-  """One step: parameters, their running mean, and the optimizer's memory."""
-  params, mean, memory = state
-  B, D = asked.batch_size, unit_ND.shape[1]
-  rows_key, noise_key, null_key, far_key, time_key = jax.random.split(
-    jax.random.fold_in(key, i), 5
-  )
-  rows = jax.random.randint(rows_key, (B,), 0, len(data))
-  spread = asked.condition_noise / D**0.5
-  noisy_BD = unit_ND[rows] + spread * jax.random.normal(far_key, (B, D))
+@functools.lru_cache(maxsize=8)
+def _trainer(channels: int, blocks: int, batch_size: int):
+  """(key, example) -> state, and the loop over some steps, both jitted.
+
+  The loop gives the mean loss too.
+  """
+  net = velocity.network(channels=channels, blocks=blocks)
+  direction = optim.adamw(weight_decay=1e-4, clip_norm=1.0).direction
+
+  @jax.jit
+  def begin(key, *inputs):
+    params = net.init(key, *inputs)['params']
+    return params, params, direction.init(params)
+
+  @jax.jit
+  def run(state, start, stop, key, data, numbers):
+    def step(i, carry):
+      params, mean, memory = carry[0]
+      loss = functools.partial(
+        _loss, net, data, numbers, batch_size, jax.random.fold_in(key, i)
+      )
+      value, grads = jax.value_and_grad(loss)(params)
+      step, memory = direction.update(grads, memory, params)
+      params = _moved(params, step, -_rate(i, numbers))
+      change = jax.tree.map(jnp.subtract, params, mean)
+      mean = _moved(mean, change, 1 - jnp.minimum(DECAY, (1 + i) / (10 + i)))
+      return (params, mean, memory), carry[1] + value
+
+    state, total = jax.lax.fori_loop(start, stop, step, (state, 0.0))
+    return state, total / (stop - start)
+
+  return begin, run
+
+
+def _loss(net, data, numbers, batch_size, key, params) -> Array:
+  """Of a batch that is drawn with the key, under noisy and null conditions."""
+  keys = jax.random.split(key, 5)
+  images, unit_ND = data
+  B, D = batch_size, unit_ND.shape[1]
+  rows = jax.random.randint(keys[0], (B,), 0, len(images))
+  spread = numbers.condition_noise / D**0.5
+  noisy_BD = unit_ND[rows] + spread * jax.random.normal(keys[1], (B, D))
   noisy_BD /= jnp.linalg.norm(noisy_BD, axis=1, keepdims=True)
-  null_B = jax.random.bernoulli(null_key, asked.null_probability, (B,))
-  noise = jax.random.normal(noise_key, (B, *data.shape[1:]))
-  time_B = flow.times(time_key, B)
+  null_B = jax.random.bernoulli(keys[2], numbers.null_probability, (B,))
+  noise = jax.random.normal(keys[3], (B, *images.shape[1:]))
 
-  def loss(params):
-    def field(x, time_B):
-      return net.apply({'params': params}, x, time_B, noisy_BD, null_B)
+  def field(x, time_B):
+    return net.apply({'params': params}, x, time_B, noisy_BD, null_B)
 
-    return flow.loss(field, noise, data[rows], time_B)
+  return flow.loss(field, noise, images[rows], flow.times(keys[4], B))
 
-  value, grads = jax.value_and_grad(loss)(params)
-  updates, memory = direction.update(grads, memory, params)
-  params = optax.apply_updates(params, updates)
-  weight = 1 - jnp.minimum(DECAY, (1 + i) / (10 + i))
-  mean = optax.incremental_update(params, mean, weight)
-  return (params, mean, memory), value
+
+def _rate(i: Array, numbers: _Numbers) -> Array:
+  """The learning rate: up in a line, down in half a cosine."""
+  warm = jnp.minimum(1, (i + 1) / jnp.minimum(WARM_UP, numbers.steps))
+  return numbers.lr * warm * (1 + jnp.cos(jnp.pi * i / numbers.steps)) / 2
+
+
+def _moved(tree, by, weight):
+  return jax.tree.map(lambda x, y: x + weight * y, tree, by)
 
 
 def network(asked: Settings) -> velocity.Velocity:
   return velocity.network(channels=asked.channels, blocks=asked.blocks)
-
-
-def _direction(asked: Settings) -> optax.GradientTransformation:
-  warm = min(WARM_UP, asked.steps // 2)
-  lr = optax.warmup_cosine_decay_schedule(0.0, asked.lr, warm, asked.steps)
-  return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(lr))
 
 
 def example(made: Generator) -> tuple[Array, ...]:
@@ -126,48 +159,51 @@ def sample(generator: Generator, condition_BD: Any, key: Array) -> np.ndarray:
 
   Raises ValueError for conditions of another width than those of training.
   """
-  unit_BD = unit(condition_BD)
+  unit_BD, asked = unit(condition_BD), generator.asked
   B, width = unit_BD.shape
   if width != generator.width:
     raise ValueError(
       f'Conditions of width {width}: this generator was trained on '
       f'{generator.width}.'
     )
-  size = min(B, BLOCK)
+  size, made = min(B, BLOCK), []
   keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(B))
-  run = _sampler(generator.asked, generator.shape)
-  made = []
+  run = _sampler(
+    asked.channels,
+    asked.blocks,
+    asked.sample_steps,
+    asked.guidance != 1,
+    generator.shape,
+  )
   for start in range(0, B, size):
     rows = np.minimum(np.arange(start, start + size), B - 1)  # one program
-    made.append(run(generator.params, unit_BD[rows], keys[rows]))
+    made.append(
+      run(generator.params, unit_BD[rows], keys[rows], asked.guidance)
+    )
   return np.concatenate(jax.device_get(made))[:B]
 
 
 @functools.lru_cache(maxsize=8)
-def _compiled(channels, blocks, guidance, sample_steps, shape):
+def _sampler(channels, blocks, sample_steps, guided, shape):
   net = velocity.network(channels=channels, blocks=blocks)
 
-  def run(params, unit_BD, keys_B):
-    def field(x, time_B):
-      def told(null):
-        null_B = jnp.full(len(x), null)
-        return net.apply({'params': params}, x, time_B, unit_BD, null_B)
+  def run(params, unit_BD, keys_B, weight):
+    B = len(unit_BD)
+    null = jnp.arange(2 * B if guided else B) >= B
+    condition = jnp.concatenate([unit_BD] * 2) if guided else unit_BD
 
-      if guidance == 1:
-        return told(False)
-      return flow.guided(told(False), told(True), guidance)
+    def field(x, time_B) -> Any:
+      if not guided:
+        return net.apply({'params': params}, x, time_B, condition, null)
+      twice = jnp.concatenate([x, x]), jnp.concatenate([time_B, time_B])
+      both: Any = net.apply({'params': params}, *twice, condition, null)
+      return flow.guided(both[:B], both[B:], weight)
 
     noise = jax.vmap(lambda key: jax.random.normal(key, shape))(keys_B)
     x = flow.integrate(field, noise, sample_steps)
     return jnp.clip((x + 1) / 2, 0, 1)
 
   return jax.jit(run)
-
-
-def _sampler(asked: Settings, shape: tuple[int, ...]) -> Callable:
-  return _compiled(
-    asked.channels, asked.blocks, asked.guidance, asked.sample_steps, shape
-  )
 
 
 def unit(condition_BD: Any) -> Array:

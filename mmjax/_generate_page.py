@@ -123,7 +123,8 @@ def _what(found: Found) -> str:
     f'interval {percent(interval["low"])} to {percent(interval["high"])}, as if '
     f'only the {found["entries"]:,} different ones had been asked). Of these '
     f'embeddings {percent(found["aligned"])} % are nearest to '
-    f'{found["condition"]} of their own class.'
+    f'{found["condition"]} of their own class; their cosine with that of their '
+    f'own example is {found["cosine"]:.2f} on average.'
   )
 
 

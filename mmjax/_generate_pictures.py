@@ -74,10 +74,10 @@ def grid(
     for spine in axes.spines.values():
       spine.set_visible(False)
     for x, column in zip(spots, told):
-      for y in np.flatnonzero(column.shown):
+      for y in np.flatnonzero(column.shown).tolist():
         box = _draw(axes, column.images[y], x, y)
         if column.recognised[y] != classes[y]:
-          _wrong(axes, box, class_names[column.recognised[y]])
+          _wrong(axes, box, class_names[int(column.recognised[y])])
     axes.set_xlim(-0.1, spots[-1] * (1 + GAP) + 1.1)
     axes.set_ylim(R * (1 + 2 * GAP), -0.1)
     axes.set_aspect('equal')

@@ -17,15 +17,15 @@ class Settings(NamedTuple):
   source: str = 'speech'
   condition: str = 'text'
   target: str = 'image'
-  steps: int = 1500
+  steps: int = 2000
   batch_size: int = 64
   lr: float = 3e-3
   channels: int = 24
   blocks: int = 1
   null_probability: float = 0.1
-  condition_noise: float = 0.7
-  guidance: float = 1.5
-  sample_steps: int = 16
+  condition_noise: float = 1.5
+  guidance: float = 2.0
+  sample_steps: int = 10
   samples: int = 1
   seed: int = 0
 
@@ -42,22 +42,22 @@ def _settings(
   source: str = 'speech',
   condition: str = 'text',
   target: str = 'image',
-  steps: int = 1500,
+  steps: int = 2000,
   batch_size: int = 64,
   lr: float = 3e-3,
   channels: int = 24,
   blocks: int = 1,
   null_probability: float = 0.1,
-  condition_noise: float = 0.7,
-  guidance: float = 1.5,
-  sample_steps: int = 16,
+  condition_noise: float = 1.5,
+  guidance: float = 2.0,
+  sample_steps: int = 10,
   samples: int = 1,
   seed: int = 0,
 ) -> Settings:
   """Checks each value.
 
   Args:
-    run: folder of the aligned run; '' is the --workdir.
+    run: folder of the aligned run; '' is `aligned` in the --workdir.
     data: section of the data set that has the pictures, such as
       dict(name='digits', image_noise=0.0); its examples are those of the run.
     source: modality of the run to generate from in the end.
@@ -70,9 +70,10 @@ def _settings(
     blocks: of the net, on each of its three ways.
     null_probability: how often a condition is left out in training, for the
       guidance.
-    condition_noise: length of the Gaussian noise that is added to a condition of
-      length one in training, on average; a generator that has seen it takes
-      embeddings that lie beside those it was trained on.
+    condition_noise: length l of the Gaussian noise that is added to conditions
+      of length one in training, before they are scaled back to one. Their
+      cosine with what they were is about 1 / sqrt(1 + l^2): let it be that of
+      the aligned pairs, and the generator knows what lies as far away.
     guidance: weight of the condition in sampling; 1 is no guidance.
     sample_steps: of Heun's method.
     samples: pictures for each embedding.

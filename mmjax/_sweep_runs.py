@@ -120,7 +120,8 @@ def _state(path: pathlib.Path, config: dict[str, Any]) -> tuple[str, str]:
     if _readable(path / folder.RESULTS):
       return DONE, ''
   data = config.get('data', {}).get('path')
-  if data and not pathlib.Path(data).exists():
+  made = config.get('extract', {}).get('path') == data  # before training
+  if data and not made and not pathlib.Path(data).exists():
     return NO_DATA, data
   return (UNFINISHED if (path / folder.CONFIG).exists() else NEW), ''
 

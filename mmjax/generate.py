@@ -10,7 +10,6 @@ Whether it does is asked of a classifier that has learnt from real pictures.
 generated.html.
 """
 
-import math
 import pathlib
 import time
 from collections.abc import Callable, Mapping
@@ -39,9 +38,11 @@ settings = asking.settings
 train, sample = _generate_net.train, _generate_net.sample
 save, load = _generate_files.save, _generate_files.load
 of_run = _generate_data.of_run
-Judge, judge = _generate_judge.Judge, _generate_judge.judge
+Judge = _generate_judge.Judge
+judge = _generate_judge.judge
 JSON, PAGE, PNG = 'generate.json', 'generated.html', 'generated.png'
 ARRAYS, GENERATOR = 'generated.npz', 'generator.npz'
+ALIGNED = 'aligned'  # the run, if config.generate names none
 
 
 def run(
@@ -53,7 +54,7 @@ def run(
 
   Args:
     section: config.generate, see `_generate_settings`.
-    workdir: must hold none of the results; the aligned run's may be taken.
+    workdir: must hold none of the results; it may hold the aligned run.
     told: takes lines of progress.
 
   Raises:
@@ -62,7 +63,7 @@ def run(
   """
   asked, workdir = settings(section), pathlib.Path(workdir)
   claim(workdir)
-  run_folder = pathlib.Path(asked.run) if asked.run else workdir
+  run_folder = pathlib.Path(asked.run or workdir / ALIGNED)
   data = of_run(
     run_folder, asked.data, asked.source, asked.condition, asked.target
   )
@@ -112,7 +113,7 @@ def evaluate(
     'sizes': {split: part.size for split, part in data.parts.items()},
     'entries': len(np.unique(test.entry)),
     **_numbers(made, data),
-    'aligned': _aligned(train_part, test),
+    **_alignment(train_part, test),
     'parameters': sum(x.size for x in jax.tree.leaves(generator.params)),
     'seconds': {'training': trained - began, 'sampling': sampled - trained},
     'settings': asked._asdict(),
@@ -142,7 +143,13 @@ def _generated(
 
 
 def _numbers(made: Mapping[str, np.ndarray], data: Data) -> dict[str, Any]:
-  """Fractions recognised, in all and by class, and the pictures' variety."""
+  """Fractions recognised, in all and by class, and the pictures' variety.
+
+  The intervals are Wilson's at 95 %, of as many trials as there are different
+  entries: two pictures of one recording are no two trials.
+  """
+  from statsmodels.stats import proportion
+
   label_N, training = made['label'], data.parts['train'].images
   entries = len(np.unique(made['entry']))
 
@@ -155,8 +162,11 @@ def _numbers(made: Mapping[str, np.ndarray], data: Data) -> dict[str, Any]:
       for c in np.unique(wanted_N)
     }
     mean = float(right_N.mean())
-    low, high = interval(mean, entries)
-    return {'mean': mean, 'low': low, 'high': high, 'classes': by_class}
+    ends: Any = proportion.proportion_confint(
+      mean * entries, entries, method='wilson'
+    )
+    ends = {'low': float(ends[0]), 'high': float(ends[1])}
+    return {'mean': mean, **ends, 'classes': by_class}
 
   def variety(role):
     images = made[f'{role}/images'][: len(label_N)]
@@ -169,21 +179,22 @@ def _numbers(made: Mapping[str, np.ndarray], data: Data) -> dict[str, Any]:
   }
 
 
-def interval(mean: float, count: int) -> tuple[float, float]:
-  """The 95 % interval of a fraction of independent trials (Wilson 1927)."""
-  z = 1.959963984540054
-  centre = (mean + z**2 / (2 * count)) / (1 + z**2 / count)
-  spread = math.sqrt(mean * (1 - mean) / count + z**2 / (4 * count**2))
-  half = z * spread / (1 + z**2 / count)
-  return max(0.0, centre - half), min(1.0, centre + half)
+def _alignment(train_part: Part, test: Part) -> dict[str, float]:
+  """How well what the generator is asked with fits what it has seen.
 
-
-def _aligned(train_part: Part, test: Part) -> float:
-  """Fraction of test whose source is nearest to a condition of its class."""
+  'aligned' is the fraction of test whose source is nearest to a condition of
+  its own class, 'cosine' the mean of source and condition of one example.
+  """
   key_ND = np.asarray(_generate_net.unit(train_part.condition))
   ask_ND = np.asarray(_generate_net.unit(test.source))
+  own_ND = np.asarray(_generate_net.unit(test.condition))
   nearest_N = np.argmax(ask_ND @ key_ND.T, axis=1)
-  return float((train_part.label[nearest_N] == test.label).mean())
+  right_N = train_part.label[nearest_N] == test.label
+  cosine_N = np.sum(ask_ND * own_ND, axis=1)
+  return {
+    'aligned': float(right_N.mean()),
+    'cosine': float(cosine_N.mean()),
+  }
 
 
 def write(

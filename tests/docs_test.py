@@ -15,7 +15,7 @@ import pytest
 from absl import flags
 from tiny import quick  # noqa: F401 (a fixture)
 
-from mmjax import _compose, experiment, main, report, sweep, vote
+from mmjax import _compose, experiment, extract, main, report, sweep, vote
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = {
@@ -96,8 +96,13 @@ def test_commands_of_main_are_understood(arguments):
   config = parse(*arguments)
   if config.data.name == 'cremad':  # not prepared here
     return
-  if 'path' in config.data:
-    run_block('np.savez')
+  if config.data.name == 'arrays':
+    run_block('motion_len')
+  if config.data.name == 'latents' and not config.extract:
+    run_block('captions')
+  if config.extract:  # these are made first, in their own tests
+    assert extract.settings(config.extract).path == config.data.path
+    return
   if not any(a.startswith('--mode') for a in arguments):
     assert experiment.build(config).plan[-1].stop > 0
 

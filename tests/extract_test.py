@@ -32,7 +32,8 @@ from mmjax.data._lock import held
 
 pytestmark = main_test.pytestmark
 NAMES = ('audio', 'visual')
-SMALL = dict(batch_size=4, chunk=32)
+# Batches and chunks that fill neither each other nor a split.
+SMALL = dict(batch_size=5, chunk=36)
 SPLITS = ('train', 'validation', 'test')
 cli = main_test.cli
 # `quick` compiles otherwise, and another program has other roundings.
@@ -200,6 +201,14 @@ def test_what_is_complete_is_left_alone(exp, state, whole):
   } == before
 
 
+def test_a_file_that_was_lost_is_made_again(exp, state, whole, tmp_path):
+  shutil.copytree(whole[0], tmp_path / 'latents')
+  lost = tmp_path / 'latents' / 'visual' / _latents.chunk_name(2, 5)
+  lost.unlink()
+  extract.run(exp, state, tmp_path / 'latents', **SMALL)
+  assert tree(tmp_path / 'latents') == tree(whole[0])
+
+
 # ------------------------------------------------------- pools, faults, dtypes
 
 
@@ -221,7 +230,8 @@ def test_one_reading_serves_all_modalities(exp, state, tmp_path):
 
     return read
 
-  extract.run(changed(exp, train=counted), state, tmp_path, **SMALL)
+  even = dict(batch_size=4, chunk=32)  # or padding is read as well
+  extract.run(changed(exp, train=counted), state, tmp_path, **even)
   assert np.bincount(seen[1:]).tolist() == [1] * 96  # the first for its shape
 
 
@@ -301,17 +311,17 @@ def test_other_latents_are_never_overwritten(exp, state, whole, tmp_path):
   shutil.copytree(whole[0], path)
   before = tree(path)
   told = (
-    r'another kind \(there -> asked for\):\n  chunk: 32 -> 16\nTake another'
+    r'another kind \(there -> asked for\):\n  chunk: 36 -> 16\nTake another'
   )
   with pytest.raises(ValueError, match=told):
-    extract.run(exp, state, path, batch_size=4, chunk=16)
+    extract.run(exp, state, path, batch_size=5, chunk=16)
   moved = jax.tree.map(lambda x: x * 2, state.params)
   with pytest.raises(ValueError, match='encoder.weights: '):
     extract.run(exp, state.replace(params=moved), path, **SMALL)
   assert tree(path) == before
   (path / 'audio' / 'work.json').unlink()  # latents.json tells as much
-  with pytest.raises(ValueError, match='chunk: 32 -> 16'):
-    extract.run(exp, state, path, batch_size=4, chunk=16)
+  with pytest.raises(ValueError, match='chunk: 36 -> 16'):
+    extract.run(exp, state, path, batch_size=5, chunk=16)
 
 
 def test_a_folder_of_something_else(exp, state, tmp_path):

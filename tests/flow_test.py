@@ -80,6 +80,7 @@ def test_the_loss_is_least_at_the_mean_velocity():
   noise, data = rows(count, 1), MEAN + STD * rows(count, 1, seed=1)
   time_B = flow.times(jax.random.key(2), count)
 
+  @jax.jit
   def loss(w):
     def field(x, t):
       return gaussian(x, t) + w[0] + w[1] * x + w[2] * t[:, None] * x
@@ -100,7 +101,9 @@ def test_the_gradient_of_the_loss_against_finite_differences():
 
     return flow.loss(field, noise, data, time_B)
 
-  check_grads(loss, (rows(3, seed=3),), 1, ('rev',), atol=1e-2, rtol=1e-2)
+  check_grads(
+    jax.jit(loss), (rows(3, seed=3),), 1, ('rev',), atol=1e-2, rtol=1e-2
+  )
 
 
 @pytest.mark.parametrize('method, order', [('euler', 1), ('heun', 2)])
@@ -182,7 +185,7 @@ def net_and_inputs():
     rows(3, 5),
     jnp.array([False, True, False]),
   )
-  params = net.init(jax.random.key(1), *inputs)
+  params = jax.jit(net.init)(jax.random.key(1), *inputs)
   return net, params, inputs
 
 

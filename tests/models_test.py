@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from tiny import quick  # noqa: F401 (a fixture)
 
 from mmjax.base import Ragged
 from mmjax.models import mlp, patch, resnet, tcn, text

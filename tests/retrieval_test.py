@@ -14,7 +14,10 @@ from mmjax.base import Method, Outputs
 from mmjax.evals import retrieval as evals
 from mmjax.ops import retrieval
 
-GOLDEN = pathlib.Path('/work/shared/golden/retrieval_metrics.npz')
+GOLDEN = (
+  pathlib.Path(__file__).resolve().parents[2]
+  / 'shared/golden/retrieval_metrics.npz'
+)
 few = hypothesis.settings(deadline=None, max_examples=30)
 seeds = st.integers(0, 2**31 - 1)
 
