@@ -16,10 +16,6 @@ from mmjax.ops import flow
 
 WARM_UP, LOOKS, BLOCK = 100, 10, 512  # steps, lines of progress, pictures
 DECAY = 0.999  # of the running mean of parameters
-# Of what runs once: it takes longer to compile than to run.
-HASTE = dict(
-  xla_backend_optimization_level=0, xla_llvm_disable_expensive_passes=True
-)
 SHORT = 1e-6  # a condition of less length has no direction
 
 
@@ -89,7 +85,7 @@ def _trainer(channels: int, blocks: int, batch_size: int):
   net = velocity.network(channels=channels, blocks=blocks)
   direction = optim.adamw(weight_decay=1e-4, clip_norm=1.0).direction
 
-  @functools.partial(jax.jit, compiler_options=HASTE)
+  @jax.jit
   def begin(key, *inputs):
     params = net.init(key, *inputs)['params']
     return params, params, direction.init(params)
@@ -116,23 +112,20 @@ def _trainer(channels: int, blocks: int, batch_size: int):
 
 def _loss(net, data, numbers, batch_size, key, params) -> Array:
   """Of a batch that is drawn with the key, under noisy and null conditions."""
+  keys = jax.random.split(key, 5)
   images, unit_ND = data
-  B, N, D = batch_size, *unit_ND.shape
-  flat_key, normal_key, time_key = jax.random.split(key, 3)
-  # Few draws, as XLA takes a second or two to compile each.
-  flat_2B = jax.random.uniform(flat_key, (2, B))
-  normal = jax.random.normal(normal_key, (B, images[0].size + D))
-  rows = jnp.minimum((flat_2B[0] * N).astype(int), N - 1)
-  null_B = flat_2B[1] < numbers.null_probability
+  B, D = batch_size, unit_ND.shape[1]
+  rows = jax.random.randint(keys[0], (B,), 0, len(images))
   spread = numbers.condition_noise / D**0.5
-  noisy_BD = unit_ND[rows] + spread * normal[:, :D]
+  noisy_BD = unit_ND[rows] + spread * jax.random.normal(keys[1], (B, D))
   noisy_BD /= jnp.linalg.norm(noisy_BD, axis=1, keepdims=True)
-  noise = normal[:, D:].reshape(B, *images.shape[1:])
+  null_B = jax.random.bernoulli(keys[2], numbers.null_probability, (B,))
+  noise = jax.random.normal(keys[3], (B, *images.shape[1:]))
 
   def field(x, time_B):
     return net.apply({'params': params}, x, time_B, noisy_BD, null_B)
 
-  return flow.loss(field, noise, images[rows], flow.times(time_key, B))
+  return flow.loss(field, noise, images[rows], flow.times(keys[4], B))
 
 
 def _rate(i: Array, numbers: _Numbers) -> Array:
