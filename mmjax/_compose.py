@@ -5,10 +5,13 @@ import functools
 import importlib
 import inspect
 import pathlib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
+
+_MAKE = re.compile(r'^(def make\(|make, )', re.MULTILINE)
 
 
 def plain(config: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:
@@ -117,7 +120,7 @@ def available(package: str) -> list[str]:
   return sorted(
     path.stem
     for path in folder.glob('*.py')
-    if not path.stem.startswith('_') and 'def make(' in path.read_text('utf8')
+    if not path.stem.startswith('_') and _MAKE.search(path.read_text('utf8'))
   )
 
 

@@ -339,11 +339,13 @@ def write(folder, section) -> str:
   return f'{folder}/recipe.npz'
 
 
-def write_latents(folder, modalities) -> None:
+def write_latents(folder, config) -> None:
   """Files as people have them: five texts to each of the others."""
   folder.mkdir(parents=True)
-  for width, m in enumerate(modalities, 5):
+  for width, m in enumerate(config.data.modalities, 5):
     each = 5 if m == 'text' else 1
+    if config.encoders.get(m, {}).get('name') == 'identity':
+      width = config.width
     ids, draw = np.repeat(np.arange(12), each), np.random.default_rng(width)
     np.savez(
       folder / f'{m}.npz',
@@ -370,7 +372,7 @@ def with_data(config, folder, monkeypatch):
   elif config.data.name == 'latents':
     with pytest.raises(ValueError, match='--mode=extract'):
       experiment.build(config)
-    write_latents(folder / config.data.path, config.data.modalities)
+    write_latents(folder / config.data.path, config)
   elif config.data.name != 'digits':
     with pytest.raises(ValueError, match='--mode=prepare'):
       experiment.build(config)
@@ -388,8 +390,9 @@ def test_every_recipe_builds(recipe, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   module = importlib.import_module(f'configs.{recipe}')
   assert inspect.getdoc(module)
-  config = with_data(module.get_config(), tmp_path, monkeypatch)
+  config = module.get_config()
   config.batch_size = min(config.batch_size, 8)  # these data are small
+  config = with_data(config, tmp_path, monkeypatch)
   exp = experiment.build(config)
   state = jax.eval_shape(exp.init, jax.random.key(0))
   batch = exp.batch()

@@ -9,11 +9,13 @@ import contextlib
 import io
 import math
 import os
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 import scipy.signal
 
 _LFS = b'version https://git-lfs'
@@ -23,6 +25,7 @@ _TURNS = {
   180: PIL.Image.Transpose.ROTATE_180,
   -180: PIL.Image.Transpose.ROTATE_180,
 }  # degrees counterclockwise
+_BOMBS = (PIL.Image.DecompressionBombWarning, PIL.Image.DecompressionBombError)
 
 
 class MediaError(ValueError):
@@ -33,11 +36,16 @@ class MediaError(ValueError):
     self.path, self.reason = os.fspath(path), reason
 
 
-def audio(path: os.PathLike | str, rate: int) -> np.ndarray:
+def audio(
+  path: os.PathLike | str,
+  rate: int,
+  span: tuple[float, float] | None = None,
+) -> np.ndarray:
   """Decodes a file's audio to mono at `rate` Hz: f32[T], full scale +-1.
 
   Channels are averaged; other sampling rates go through a polyphase filter
-  (`scipy.signal.resample_poly`). Raises MediaError.
+  (`scipy.signal.resample_poly`). With a `span`, only these seconds of it.
+  Raises MediaError.
   """
   av = _av()
   parts, source = [], 0
@@ -47,8 +55,10 @@ def audio(path: os.PathLike | str, rate: int) -> np.ndarray:
     for frame in container.decode(stream):
       parts += [f.to_ndarray().mean(0) for f in to_float.resample(frame)]
   x_T = np.concatenate(parts) if parts else np.zeros(0, np.float32)
+  if span:
+    x_T = x_T[round(span[0] * source) : round(span[1] * source)]
   if not x_T.size:
-    raise MediaError(path, 'the audio stream holds no samples')
+    raise MediaError(path, f'the audio stream holds no samples{_within(span)}')
   if not np.isfinite(x_T).all():
     raise MediaError(path, 'the audio holds samples that are not finite')
   if source != rate:
@@ -57,28 +67,55 @@ def audio(path: os.PathLike | str, rate: int) -> np.ndarray:
   return np.asarray(x_T, np.float32)
 
 
-def frames(path: os.PathLike | str, count: int, size: int) -> np.ndarray:
+def frames(
+  path: os.PathLike | str,
+  count: int,
+  size: int,
+  *,
+  span: tuple[float, float] | None = None,
+  box: tuple[float, ...] | None = None,
+) -> np.ndarray:
   """Decodes `count` frames, evenly placed in time: u8[T, size, size, 3].
 
   The time of the video is cut into `count` equal segments; of each the frame
   shown in its middle is taken, so the frames are in order of time. Rotation
   flags are obeyed; the picture is squeezed to a square, as the references do
   at test time. The whole file is decoded: one that breaks anywhere is corrupt.
-  Raises MediaError.
+
+  With a `span`, the video is these seconds of the file, and only they are
+  decoded. With a `box` (left, top, right, bottom, as shares of the picture),
+  each frame is cut to it first. Raises MediaError.
   """
   with _stream(path, 'video') as (container, stream):
-    times = [frame.time for frame in container.decode(stream)]
+    times = [frame.time for frame in _of(container, stream, span)]
   if not times:
-    raise MediaError(path, 'the video stream holds no frames')
+    raise MediaError(path, f'the video stream holds no frames{_within(span)}')
   wanted = _middles(times, count)
   images = {}
   with _stream(path, 'video') as (container, stream):
-    for i, frame in enumerate(container.decode(stream)):
+    for i, frame in enumerate(_of(container, stream, span)):
       if i in wanted:
-        images[i] = _square(frame, size)
+        images[i] = _square(frame, size, box)
       if len(images) == len(set(wanted)):
         break
   return np.stack([images[i] for i in wanted])
+
+
+def picture(path: os.PathLike | str, size: int) -> np.ndarray:
+  """Decodes a still picture, upright: u8[size, size, 3].
+
+  It is squeezed to a square. Raises MediaError, also for one of more pixels
+  than any camera has (`PIL.Image.MAX_IMAGE_PIXELS`).
+  """
+  try:
+    with warnings.catch_warnings(), PIL.Image.open(path) as image:
+      warnings.simplefilter('error', PIL.Image.DecompressionBombWarning)
+      image = PIL.ImageOps.exif_transpose(image).convert('RGB')
+      return np.asarray(
+        image.resize((size, size), PIL.Image.Resampling.BILINEAR)
+      )
+  except (*_BOMBS, OSError, SyntaxError, ValueError, EOFError) as error:
+    raise MediaError(path, _reason(path, 'picture', error)) from error
 
 
 def jpeg(image_HW3: np.ndarray, quality: int = 95) -> bytes:
@@ -100,10 +137,34 @@ def _middles(times: list[float | None], count: int) -> list[int]:
   return np.clip(index_K, 0, len(t_N) - 1).tolist()
 
 
-def _square(frame: Any, size: int) -> np.ndarray:
+def _of(
+  container: Any, stream: Any, span: tuple[float, float] | None
+) -> Iterator[Any]:
+  """Frames of a stream, or those of a span of it."""
+  if span is None:
+    yield from container.decode(stream)
+    return
+  container.seek(max(0, int(span[0] * 1_000_000)))  # to a key frame before it
+  for frame in container.decode(stream):
+    if frame.time is not None and frame.time >= span[1]:
+      return
+    if frame.time is None or frame.time >= span[0]:
+      yield frame
+
+
+def _within(span: tuple[float, float] | None) -> str:
+  return f' from second {span[0]:g} to {span[1]:g}' if span else ''
+
+
+def _square(
+  frame: Any, size: int, box: tuple[float, ...] | None = None
+) -> np.ndarray:
   image = frame.to_image()
   if frame.rotation in _TURNS:
     image = image.transpose(_TURNS[frame.rotation])
+  if box:
+    width, height = image.size
+    image = image.crop([round(b * s) for b, s in zip(box, (width, height) * 2)])
   return np.asarray(image.resize((size, size), PIL.Image.Resampling.BILINEAR))
 
 

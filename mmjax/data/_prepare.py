@@ -37,6 +37,7 @@ class Item(NamedTuple):
   name: str
   split: str
   files: tuple[pathlib.Path, ...]
+  told: str = ''  # what else it is made from, or a digest of that
 
 
 class Recipe(NamedTuple):
@@ -51,6 +52,7 @@ class Recipe(NamedTuple):
   skipped: Mapping[str, str]  # what was left out already: name -> reason
   encode: Callable[[Item], dict[str, np.ndarray]]  # the slow part, in threads
   example: Callable[[Item, Mapping[str, np.ndarray]], dict[str, Any]]
+  facts: Mapping[str, Any] = {}  # for who reads it; JSON
 
 
 class Prepared(NamedTuple):
@@ -150,7 +152,7 @@ def _encode_all(
 
 
 def _encode(recipe: Recipe, item: Item, work: pathlib.Path) -> pathlib.Path:
-  origin = [recipe.version, dict(recipe.settings)]
+  origin = [recipe.version, dict(recipe.settings), item.told]
   for path in item.files:
     stat = path.stat()
     origin.append([str(path), stat.st_size, stat.st_mtime_ns])
@@ -187,6 +189,7 @@ def _write(
   counts = {s: builder.info.splits[s].num_examples for s in recipe.splits}
   done = pathlib.Path(builder.data_dir)
   facts = {
+    **recipe.facts,
     'settings': dict(recipe.settings),
     'counts': counts,
     'skipped': skipped,
