@@ -1,5 +1,6 @@
 """The parts of an experiment, each checked as it is made."""
 
+import functools
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,7 +13,7 @@ from mmjax.base import RESERVED, Ragged, Source
 from mmjax.data import augment as augments
 from mmjax.data import feed, pairs
 from mmjax.data import missing as lacks
-from mmjax.models import auto
+from mmjax.models import auto, pretrained
 
 SPLITS = ('train', 'validation', 'test')
 SAMPLE = 256  # examples that are looked at before anything starts
@@ -75,7 +76,7 @@ def _missing_rates(
 
 
 def encoders(sections: dict, sources: dict, width: int, dtype: str):
-  """One module per modality, and the sample that they were fitted to."""
+  """(module per modality, sample that they were fitted to, () -> weights)."""
   train = sources['train']
   sample = feed.load(train, np.arange(min(SAMPLE, train.size)), None)
   check_sample(sample, train)
@@ -85,17 +86,20 @@ def encoders(sections: dict, sources: dict, width: int, dtype: str):
       f'config.encoders names {", ".join(unknown)}, but the data have the '
       f'modalities {", ".join(train.modalities)}.'
     )
-  modules = {}
+  modules, reads = {}, {}
   for m in train.modalities:
     section = sections.get(m) or auto.section(m, sample[m], width)
     if m not in sections and section['name'] == 'text':
       section['vocab'] = 1 + largest_id(sources, m)
-    section = {'width': width, 'dtype': dtype, **section}
-    make = lookup('models', section, f'config.encoders.{m}')
-    module = modules[m] = make()
+    section, place = (
+      {'width': width, 'dtype': dtype, **section},
+      f'config.encoders.{m}',
+    )
+    published = section.pop('pretrained', None)
+    module = modules[m] = lookup('models', section, place)()
     one = jax.tree.map(lambda x: x[:1], sample[m])
     try:
-      jax.eval_shape(
+      variables = jax.eval_shape(
         lambda x, e=module: e.init(
           jax.random.key(0), x, np.ones(1, bool), False
         ),
@@ -108,7 +112,18 @@ def encoders(sections: dict, sources: dict, width: int, dtype: str):
         f'shape {shape} ({"ragged" if isinstance(one, Ragged) else "fixed"}): '
         f'{error}'
       ) from error
-  return modules, sample
+    if published is not None:
+      tuned = functools.partial(pretrained.tuned, module, place)
+      modules[m] = call(tuned, published, f'{place}.pretrained')
+      if published.get('weights'):
+        reads[m] = functools.partial(
+          pretrained.load,
+          published['weights'],
+          modules[m].layout,
+          variables,
+          place,
+        )
+  return modules, sample, lambda: {m: read() for m, read in reads.items()}
 
 
 def largest_id(sources: dict[str, Source], m: str) -> int:

@@ -75,7 +75,7 @@ def flops(exp: Experiment, phase: str, ran: bool = False) -> float | None:
     models = 1 if isinstance(held, tuple) else exp.seeds.num
     parts = exp.mesh.size  # XLA counts what one device does
   else:
-    one = jax.eval_shape(exp.init, jax.random.key(0))
+    one = jax.eval_shape(exp.init, jax.random.key(0), {})
     told = exp.steps[phase].lower(one, batch).cost_analysis()
   count = (told or {}).get('flops', -1)
   return count * parts / models / exp.batch_size if count > 0 else None

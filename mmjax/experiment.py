@@ -20,7 +20,7 @@ from mmjax import plan as plans
 from mmjax import seeds as ways
 from mmjax import sharding
 from mmjax._compose import call, lookup, named, plain
-from mmjax.base import Batch, Eval, Kit, Method, Phase, Source
+from mmjax.base import Batch, Eval, Kit, Method, Phase, Source, TrainState
 from mmjax.data import feed, order
 from mmjax.models import net
 
@@ -40,7 +40,9 @@ class Experiment(NamedTuple):
   """Everything that a config means.
 
   For one model: `init(key) -> state`, `steps[phase](state, batch)` and
-  `predict(state, batch)`, pure and jitted. For all seeds: `seeds`, `lifted`
+  `predict(state, batch)`, pure and jitted. `init` reads the published weights
+  that the config names, as `weights()` does, unless it is given them: `init(key,
+  weights)`. For all seeds: `seeds`, `lifted`
   (steps that donate their states) and `observers`.
   """
 
@@ -51,6 +53,7 @@ class Experiment(NamedTuple):
   plan: tuple[plans.Segment, ...]
   lr: optims.Schedule
   evals: Mapping[str, Eval]
+  weights: Callable
   init: Callable
   steps: Mapping[str, Callable]
   predict: Callable
@@ -124,7 +127,7 @@ def _build(
   parts.check_batches(devices, batch_size, eval_batch_size)
   sources = parts.sources(data, pairs, missing)
   train = sources['train']
-  modules, sample = parts.encoders(encoders, sources, width, dtype)
+  modules, sample, weights = parts.encoders(encoders, sources, width, dtype)
   facts = {
     'modalities': train.modalities,
     'num_classes': len(train.class_names),
@@ -163,6 +166,7 @@ def _build(
   models = ways.make(
     init,
     devices,
+    weights=weights,
     seed=seed,
     num=num_seeds,
     how=seeds_how,
@@ -189,7 +193,8 @@ def _build(
     plan=plan,
     lr=lr,
     evals=questions,
-    init=jax.jit(init),
+    weights=weights,
+    init=_begin(jax.jit(init), weights),
     steps={name: jax.jit(step) for name, step in steps.items()},
     predict=jax.jit(seen.predict),
     mesh=devices,
@@ -233,6 +238,13 @@ def _when(
   return Schedule(
     log_steps, eval_epochs, checkpoint_epochs, keep, select, watch
   )
+
+
+def _begin(init: Callable, read: Callable) -> Callable:
+  def begin(key: jax.Array, weights: Mapping | None = None) -> TrainState:
+    return init(key, read() if weights is None else weights)
+
+  return begin
 
 
 def _augmented(kit: Kit, phase: Phase, transform) -> Callable:

@@ -70,6 +70,7 @@ def make(
     lr = schedule(state.step)
     for block, grad in grads.items():
       step, memory = optimizer.direction.update(grad, opt[block], params[block])
+      step = _scaled(net, block, step)
       moved = jax.tree.map(lambda p, d: p - lr * d, params[block], step)
       if block in when:
         old = (params[block], opt[block])
@@ -97,9 +98,20 @@ def make(
   )
 
 
-def init(net, optimizer, method, batch, key) -> TrainState:
-  """The first state; pure, so it runs under jit, vmap and eval_shape."""
-  params, stats = net.init(key, batch)
+def _scaled(net: Net, block: str, step):
+  """Directions, in a block whose layers learn at paces of their own."""
+  factors = net.scales[block](step) if block in net.scales else None
+  if factors is None:
+    return step
+  return jax.tree.map(lambda d, factor: factor * d, step, factors)
+
+
+def init(net, optimizer, method, batch, key, weights={}) -> TrainState:  # noqa: B006
+  """The first state; pure, so it runs under jit, vmap and eval_shape.
+
+  `weights` are those that `net.init` takes.
+  """
+  params, stats = net.init(key, batch, weights)
   opt = {block: optimizer.direction.init(p) for block, p in params.items()}
   return TrainState(
     step=jnp.int32(0),

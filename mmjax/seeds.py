@@ -51,9 +51,10 @@ def keys(seed: int, num: int) -> list[jax.Array]:
 
 
 def make(
-  init: Callable[[jax.Array], TrainState],
+  init: Callable[..., TrainState],
   mesh,
   *,
+  weights: Callable[[], Any] = dict,
   seed: int,
   num: int,
   how: str = 'auto',
@@ -62,8 +63,9 @@ def make(
   """Chooses the way.
 
   Args:
-    init: key -> state.
+    init: (key, weights={}) -> state.
     mesh: from `sharding.make_mesh`.
+    weights: () -> what `init` is given, read when models begin.
     seed: of the first model; the others count up.
     num: models, >= 1.
     how: 'loop', 'vmap' or 'auto'.
@@ -88,14 +90,18 @@ def make(
   if how == 'loop' and groups > 1:
     raise ValueError("config.mesh.seed > 1 needs config.seeds_how='vmap'.")
   make_way = _vmap if how == 'vmap' else _loop
-  return make_way(init, mesh, keys(seed, num), shard_state)
+  return make_way(init, mesh, keys(seed, num), shard_state, weights)
 
 
-def _loop(init, mesh, root, shard_state) -> Seeds:
+def _loop(init, mesh, root, shard_state, weights) -> Seeds:
   single = jax.eval_shape(init, root[0])
   where = sharding.state(mesh, single, shard=shard_state, seeds=False)
   whole = sharding.replicated(mesh)
   start = jax.jit(init, out_shardings=where)
+
+  def begin():
+    read = weights()
+    return tuple(start(key, read) for key in root)
 
   def lift(step):
     run = jax.jit(step, donate_argnums=0, out_shardings=(where, whole))
@@ -125,7 +131,7 @@ def _loop(init, mesh, root, shard_state) -> Seeds:
 
   return Seeds(
     len(root),
-    lambda: tuple(start(key) for key in root),
+    begin,
     lift,
     observe,
     enter,
@@ -136,7 +142,7 @@ def _loop(init, mesh, root, shard_state) -> Seeds:
   )
 
 
-def _vmap(init, mesh, root, shard_state) -> Seeds:
+def _vmap(init, mesh, root, shard_state, weights) -> Seeds:
   single = jax.eval_shape(init, root[0])
   # One clock for all. Other counters may differ from model to model: where a
   # schedule is drawn, each model's modalities have had turns of their own.
@@ -151,7 +157,9 @@ def _vmap(init, mesh, root, shard_state) -> Seeds:
   )
   where = sharding.state(mesh, stacked, shard=shard_state, seeds=True)
   whole = sharding.replicated(mesh)
-  start = jax.jit(jax.vmap(init, out_axes=axes), out_shardings=where)
+  start = jax.jit(
+    jax.vmap(init, in_axes=(0, None), out_axes=axes), out_shardings=where
+  )
 
   def lift(step):
     run = jax.vmap(step, in_axes=(axes, None), out_axes=(axes, 0))
@@ -170,7 +178,7 @@ def _vmap(init, mesh, root, shard_state) -> Seeds:
 
   return Seeds(
     lead,
-    lambda: start(jnp.stack(root)),
+    lambda: start(jnp.stack(root), weights()),
     lift,
     observe,
     enter,

@@ -39,6 +39,8 @@ def run(exp: Experiment, workdir: str | os.PathLike) -> dict[str, Any]:
   """
   path, first = pathlib.Path(workdir), jax.process_index() == 0
   total, per_epoch = exp.plan[-1].stop, exp.kit.steps_per_epoch
+  if not (path / 'checkpoints').exists():
+    exp.weights()  # what is wrong with them is told before a folder is claimed
   with contextlib.ExitStack() as stack:
     stack.enter_context(_claimed(exp, path))
     logger = stack.enter_context(

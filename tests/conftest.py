@@ -1,11 +1,29 @@
-"""Settings that hold for the whole suite."""
+"""Settings that hold for the whole suite, and for the processes it starts."""
 
 import os
-
-os.environ.setdefault('JAX_PLATFORMS', 'cpu')
-os.environ.setdefault('XLA_FLAGS', '--xla_force_host_platform_device_count=8')
-
 import pathlib
+import shutil
+import tempfile
+
+import jaxlib
+
+# Nearly all of the suite's time is spent on compiling small programs that run
+# once: they are compiled in haste, and each only once for all processes.
+SETTINGS = {
+  'JAX_PLATFORMS': 'cpu',
+  'XLA_FLAGS': '--xla_force_host_platform_device_count=8',
+  'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
+  'JAX_COMPILATION_CACHE_DIR': '',
+  'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+  'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
+}
+if jaxlib.__version__.startswith('0.10.'):
+  # A third of the compiler's time. XLA dies of flags that it does not know.
+  SETTINGS['XLA_FLAGS'] += ' --xla_cpu_use_fusion_emitters=false'
+if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
+  SETTINGS['JAX_COMPILATION_CACHE_DIR'] = tempfile.mkdtemp(prefix='mmjax-jit-')
+for name, value in SETTINGS.items():
+  os.environ.setdefault(name, value)
 
 import hypothesis
 import jax
@@ -28,3 +46,9 @@ def shared() -> pathlib.Path:
   if not path.is_dir():
     pytest.skip('needs the reference data in ../shared, which is not here')
   return path
+
+
+def pytest_unconfigure():
+  """The process that made the folder of compiled programs removes it."""
+  if made := SETTINGS['JAX_COMPILATION_CACHE_DIR']:
+    shutil.rmtree(made, ignore_errors=True)

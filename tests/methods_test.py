@@ -199,10 +199,10 @@ def test_several_seeds_are_as_many_runs(method, phase, how, tmp_path):
   for i in range(2):
     want, metrics = three_steps(method, phase, 3 + i)
     if how == 'loop':
-      assert tiny.same(states[i], want)
+      one = states[i]
     else:
       one = jax.tree.map(lambda x, i=i: x[i] if x.ndim else x, states)
-      tiny.close(one, want)
+    tiny.close(one, want)
     tiny.close({k: v[i] for k, v in told.items()}, metrics)
 
 

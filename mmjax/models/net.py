@@ -7,20 +7,22 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.base import Array, Batch, Blocks, Outputs, Ragged
-from mmjax.models import _sequence
+from mmjax.models import _layout, _sequence
 from mmjax.ops import batches
 
 
 class Net(NamedTuple):
   """Pure functions over parameters that are given.
 
-  init:    (key, batch) -> (params, stats), one block per modality and 'head'
+  init:    (key, batch, weights={}) -> (params, stats), one block per modality
+           and 'head'; `weights` {modality: what `pretrained.load` has read}
   forward: (params, stats, batch, key, *, only=None, edit=None, train=False)
            -> (Outputs, stats)
   """
 
   init: Callable
   forward: Callable
+  scales: Mapping[str, Callable] = {}  # params -> factors of the learning rate
 
 
 def compose(encoders: Mapping[str, Any], head: Any) -> Net:
@@ -49,7 +51,11 @@ def compose(encoders: Mapping[str, Any], head: Any) -> Net:
     )
     return _blank(z, valid_B), dict(new)
 
-  def init(key: Array, batch: Batch) -> tuple[Blocks, Blocks]:
+  def init(
+    key: Array,
+    batch: Batch,
+    weights: Mapping[str, Mapping[str, Array]] = {},  # noqa: B006 (never written)
+  ) -> tuple[Blocks, Blocks]:
     params, stats, feats = {}, {}, {}
     for m, encoder in encoders.items():
       block_key = jax.random.fold_in(key, place[m])
@@ -57,6 +63,7 @@ def compose(encoders: Mapping[str, Any], head: Any) -> Net:
       variables = dict(
         encoder.init(rngs, batch[m], batches.valid(batch, m), False)
       )
+      variables = _layout.fill(variables, weights.get(m, {}))
       params[m], stats[m] = variables.pop('params', {}), variables
       feats[m], _ = encode(m, params, stats, batch, key, False)
     head_key = jax.random.fold_in(key, place['head'])
@@ -101,7 +108,8 @@ def compose(encoders: Mapping[str, Any], head: Any) -> Net:
     feats = {m: _mean(z) for m, z in feats.items()}
     return Outputs(feats, unis, joint, extras), stats
 
-  return Net(init, forward)
+  scales = {m: e.scales for m, e in encoders.items() if hasattr(e, 'scales')}
+  return Net(init, forward, scales)
 
 
 def _blank(z: Any, valid_B: Array) -> Any:

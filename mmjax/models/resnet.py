@@ -10,10 +10,10 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from mmjax import base
 from mmjax.base import Array
-from mmjax.models import _sequence
+from mmjax.models import _images, _sequence
 from mmjax.models._conv import Conv
+from mmjax.models._layout import Layout, batch_norm, conv
 from mmjax.models._norm import BatchNorm
 from mmjax.models._pool import max_pool
 
@@ -61,7 +61,7 @@ class ResNet(nn.Module):
   @nn.compact
   def __call__(self, x: Any, valid_B: Array, train: bool) -> Array:
     """x [B, H, W], [B, H, W, C] or frames [B, T, H, W, C] -> z_BD."""
-    frames, mask_BT = _frames(x)
+    frames, mask_BT = _images.frames('resnet', x)
     B, T = mask_BT.shape
     h = frames.reshape((B * T,) + frames.shape[2:])
     mask = (mask_BT & valid_B[:, None]).reshape(-1)
@@ -85,22 +85,28 @@ class ResNet(nn.Module):
       z_BD = nn.Dense(self.width, name='projection')(z_BD)
     return z_BD
 
+  def layout(self) -> Layout:
+    """Of torchvision's files, and timm's; a stage counts as a layer."""
+    found = _normed((), 'conv1', 'bn1', 0, nth=0)
+    index, last, before = 0, 3 if self.bottleneck else 2, self.channels
+    for i, blocks in enumerate(self.stages):
+      out = self.channels * 2**i * (4 if self.bottleneck else 1)
+      for j in range(blocks):
+        at, name = (f'Block_{index}',), f'layer{i + 1}.{j}'
+        for k in range(last):
+          of = f'{name}.conv{k + 1}', f'{name}.bn{k + 1}'
+          found += _normed(at, *of, i + 1, nth=k)
+        if before != out or (i > 0 and j == 0):
+          of = f'{name}.downsample.0', f'{name}.downsample.1'
+          found += _normed(at, *of, i + 1, nth=last)
+        index, before = index + 1, out
+    return Layout(found, ('', 'module.', 'model.', 'backbone.'), ('fc.',))
 
-def _frames(x: Any) -> tuple[Array, Array]:
-  """Any accepted input as frames [B, T, H, W, C] and their mask [B, T]."""
-  ragged = isinstance(x, base.Ragged)
-  shape = x.values.shape if ragged else x.shape
-  if len(shape) not in ((4, 5) if ragged else (3, 4, 5)):
-    raise ValueError(
-      f'resnet got a {"ragged " if ragged else ""}input of shape {shape}: it '
-      'takes [B, H, W], [B, H, W, C] or frames [B, T, H, W, C], and ragged '
-      'frames [B, T, H, W] or [B, T, H, W, C]. For sequences of vectors use '
-      "the encoders 'tcn' or 'patch', or pad them to a fixed length."
-    )
-  if not ragged:
-    x = x[:, None] if len(shape) < 5 else x
-  values, mask_BT = _sequence.unpack(x)
-  return values[..., None] if values.ndim == 4 else values, mask_BT
+
+def _normed(at: tuple[str, ...], name: str, norm: str, layer: int, *, nth: int):
+  """The n-th convolution of a module, and its norm."""
+  found = conv(('params', *at, f'Conv_{nth}'), name, layer, bias=False)
+  return found + batch_norm(('params', *at, f'BatchNorm_{nth}'), norm, layer)
 
 
 def make(
