@@ -25,9 +25,9 @@ if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
 for name, value in SETTINGS.items():
   os.environ.setdefault(name, value)
 
-import hypothesis
-import jax
-import pytest
+import hypothesis  # noqa: E402
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 

@@ -1,14 +1,16 @@
 """Where published files keep the weights of an encoder, as a table of rules."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from flax import traverse_util
 
 from mmjax.base import Array
 
 Path = tuple[str, ...]
+Name = str | tuple[str, str]
 
 
 class Rule(NamedTuple):
@@ -19,12 +21,23 @@ class Rule(NamedTuple):
     'same:2', a third of what queries, keys and values share; 'positions:k', one
     vector per place, of which the first k are of no patch
   layer: 0 for the embeddings, then 1 .. L; what has no rule lies above them
+
+  Of a pair of names, the first is of an array that gives directions alone, the
+  second of their lengths: see `whole`.
   """
 
   path: Path  # in the variables: 'params', then modules
-  names: tuple[str, ...]  # in the file, without prefix; any of them will do
+  names: tuple[Name, ...]  # in the file, without prefix; any of them will do
   how: str
   layer: int
+
+  def among(self, names: Container[str], prefix: str = '') -> tuple[str, ...]:
+    """The first of its names that is there, or pair of them; () if none is."""
+    for name in self.names:
+      parts = (name,) if isinstance(name, str) else name
+      if all(prefix + part in names for part in parts):
+        return parts
+    return ()
 
 
 class Layout(NamedTuple):
@@ -89,6 +102,24 @@ def batch_norm(path: Path, name: str, layer: int) -> list[Rule]:
 def embedding(path: Path, name: str) -> list[Rule]:
   """A table of vectors."""
   return [Rule((*path, 'embedding'), (f'{name}.weight',), 'same', 0)]
+
+
+def whole(array: np.ndarray, length: np.ndarray | None = None) -> np.ndarray:
+  """An array, or the one of two that weight norm makes f32[..].
+
+  Salimans and Kingma 2016: `array` then gives directions. A vector is what
+  shares an entry of `length`, which has a 1 for every axis that vectors run
+  along. Raises ValueError where that does not fit.
+  """
+  if length is None:
+    return array
+  v, length = array.astype(np.float32), length.astype(np.float32)
+  pairs = list(zip(v.shape, length.shape))
+  if v.ndim != length.ndim or any(b not in (1, a) for a, b in pairs):
+    raise ValueError(f'lengths {length.shape} are not of vectors in {v.shape}')
+  along = tuple(axis for axis, (_, b) in enumerate(pairs) if b == 1)
+  square = np.sum(v**2, axis=along, keepdims=True)
+  return v * (length / np.sqrt(square))
 
 
 def flat(tree: Mapping) -> dict[Path, Any]:

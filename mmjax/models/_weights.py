@@ -79,38 +79,35 @@ def _file(path: pathlib.Path) -> dict[str, np.ndarray]:
     raise ValueError(
       f'{path} is a Git LFS pointer, not the file itself: run `git lfs pull`.'
     )
+  readers = {'.safetensors': _safetensors, '.npz': _npz}
+  readers |= dict.fromkeys(_ZIPS, _torch)
+  if path.suffix not in readers:
+    raise ValueError(
+      f'{path} is of no known format: {", ".join(readers)} can be read.'
+    )
   try:
-    if path.suffix == '.safetensors':
-      return _safetensors(path)
-    if path.suffix == '.npz':
-      with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
-    if path.suffix in _ZIPS:
-      return _torch(path)
+    return readers[path.suffix](path)
+  except ModuleNotFoundError:
+    raise
   except ValueError as error:
     raise ValueError(f'{path} cannot be read: {error}') from error
-  except (OSError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
-    raise ValueError(
-      f'{path} cannot be read, it is damaged: {error}'
-    ) from error
-  raise ValueError(
-    f'{path} is of no known format: .safetensors, .npz, or '
-    f"PyTorch's {', '.join(_ZIPS)}."
-  )
+  except Exception as error:  # damage makes the libraries raise anything
+    raise ValueError(f'{path} is damaged: {error!r}') from error
+
+
+def _npz(path: pathlib.Path) -> dict[str, np.ndarray]:
+  with path.open('rb') as file, np.load(file, allow_pickle=False) as arrays:
+    return {name: arrays[name] for name in arrays.files}
 
 
 def _safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
   try:
-    import safetensors
     import safetensors.numpy
   except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
       "reading safetensors needs the library: pip install 'mmjax[pretrained]'"
     ) from error
-  try:
-    return safetensors.numpy.load_file(str(path))
-  except (safetensors.SafetensorError, KeyError, TypeError) as error:
-    raise ValueError(f'it is damaged: {error}') from error
+  return safetensors.numpy.load_file(str(path))
 
 
 # --- PyTorch ------------------------------------------------------------------
@@ -146,13 +143,7 @@ def _torch(path: pathlib.Path) -> dict[str, np.ndarray]:
         )
     root = described[0][: -len('data.pkl')]
     content = io.BytesIO(archive.read(described[0]))
-    try:
-      tree = _Tensors(content, archive, root).load()
-    except ValueError:
-      raise
-    except Exception as error:  # a damaged pickle can raise anything
-      raise ValueError(f'its data.pkl is damaged: {error!r}') from error
-  return _flat(tree)
+    return _flat(_Tensors(content, archive, root).load())
 
 
 def _flat(tree: Any) -> dict[str, np.ndarray]:

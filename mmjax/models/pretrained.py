@@ -23,7 +23,7 @@ from flax import traverse_util
 
 from mmjax.base import Array, PyTree
 from mmjax.models import _weights
-from mmjax.models._layout import Layout, Path, Rule, flat
+from mmjax.models._layout import Layout, Path, Rule, flat, whole
 
 TUNES = ('all', 'frozen', 'last', 'lora')
 
@@ -206,9 +206,14 @@ def load(
   shapes = {p: tuple(x.shape) for p, x in flat(template).items()}
   found, used, wrong = {}, set(), []
   for rule in layout.rules:
-    name = next(n for n in rule.names if n in names)
-    used.add(name)
-    array = _fitted(np.asarray(stored[names[name]]), rule, shapes[rule.path])
+    parts = rule.among(names)
+    used.update(parts)
+    name = ' and '.join(parts)
+    arrays = [np.asarray(stored[names[part]]) for part in parts]
+    try:
+      array = _fitted(whole(*arrays), rule, shapes[rule.path])
+    except ValueError as error:
+      raise ValueError(f'{path}: {name} cannot be used: {error}.') from error
     if array.shape != shapes[rule.path]:
       wrong.append(f'{name}: {array.shape} there, {shapes[rule.path]} here')
       continue
@@ -241,9 +246,9 @@ def _prefix(stored: Mapping, layout: Layout, path: str, place: str) -> str:
   """The one under which most is found; all must be."""
   missing = {
     prefix: [
-      rule.names[0]
+      rule.names[0] if isinstance(rule.names[0], str) else rule.names[0][0]
       for rule in layout.rules
-      if not any(prefix + name in stored for name in rule.names)
+      if not rule.among(stored, prefix)
     ]
     for prefix in layout.prefixes
   }
@@ -272,7 +277,7 @@ def _fitted(x: np.ndarray, rule: Rule, shape: tuple[int, ...]) -> np.ndarray:
       shape
     )
   if nth:
-    x = np.split(x, 3)[int(nth)]
+    x = np.split(x, 3, 0 if how == 'linear' else -1)[int(nth)]
   if how == 'linear':
     return x.T
   if how == 'conv':

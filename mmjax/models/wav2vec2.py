@@ -1,0 +1,282 @@
+"""wav2vec 2.0 and HuBERT: waveforms to a vector, or to one every 20 ms.
+
+Baevski et al. 2020, Hsu et al. 2021: convolutions over the samples, then a
+transformer that learns of places by a wide convolution. Unlike transformers'
+GroupNorm, ours does not count padding: what an example gives, it gives in any
+batch, also with the weights that were trained without a mask.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mmjax import base
+from mmjax.base import Array
+from mmjax.models import _layer, _sequence
+from mmjax.models._layout import Layout, Rule, conv, linear, norm
+
+CONV_NORMS = ('group', 'layer')
+ORDERS = ('post', 'pre')
+POOLS = ('mean', 'steps')
+_CONV_EPS = 1e-5
+_START = 'encoder.layers.{i}.'
+_NAMES = {
+  'query': f'{_START}attention.q_proj',
+  'key': f'{_START}attention.k_proj',
+  'value': f'{_START}attention.v_proj',
+  'out': f'{_START}attention.out_proj',
+  'norm_attention': f'{_START}layer_norm',
+  'up': f'{_START}feed_forward.intermediate_dense',
+  'down': f'{_START}feed_forward.output_dense',
+  'norm_mlp': f'{_START}final_layer_norm',
+}
+_PLACES = 'encoder.pos_conv_embed.conv'
+_DIRECTIONS = (
+  (f'{_PLACES}.weight_v', f'{_PLACES}.weight_g'),
+  tuple(f'{_PLACES}.parametrizations.weight.original{i}' for i in (1, 0)),
+  f'{_PLACES}.weight',
+)
+
+
+class Wav2Vec2(nn.Module):
+  """Convolutions, norm, Dense, places, layers, pooling, Dense where needed."""
+
+  width: int
+  conv_channels: int
+  kernels: tuple[int, ...]
+  strides: tuple[int, ...]
+  conv_norm: str
+  conv_bias: bool
+  channels: int
+  layers: int
+  heads: int
+  hidden: int
+  places: int
+  places_groups: int
+  order: str
+  activation: str
+  eps: float
+  pool: str
+  dropout: float
+  remat: bool
+  dtype: str
+
+  @nn.compact
+  def __call__(self, x: Any, valid_B: Array, train: bool) -> Any:  # noqa: ARG002
+    """Waveforms of 16 kHz f32[B, T], or `Ragged` -> z_BD, or steps."""
+    x_BT, mask_BT = _sequence.unpack(x)
+    if x_BT.ndim != 2:
+      raise ValueError(
+        f'wav2vec2 got an input of shape {x_BT.shape}; it takes waveforms '
+        "[B, T], as audio='waveform' of the data sets gives them."
+      )
+    h_BTD, mask_BT = self._convolve(x_BT, mask_BT)
+    h_BTD = nn.LayerNorm(self.eps, dtype=self.dtype, name='norm_conv')(h_BTD)
+    h_BTD = nn.Dense(self.channels, dtype=self.dtype, name='inner')(h_BTD)
+    h_BTD = self._place(jnp.where(mask_BT[..., None], h_BTD, 0))
+    outer = nn.LayerNorm(self.eps, dtype=self.dtype, name='norm')
+    h_BTD = outer(h_BTD) if self.order == 'post' else h_BTD
+    h_BTD = nn.Dropout(self.dropout, deterministic=not train)(h_BTD)
+    h_BTD = _layer.stack(
+      self.layers,
+      h_BTD,
+      _layer.keys(mask_BT),
+      train,
+      remat=self.remat,
+      heads=self.heads,
+      hidden=self.hidden,
+      order=self.order,
+      activation=self.activation,
+      eps=self.eps,
+      dropout=self.dropout,
+      dtype=self.dtype,
+    )
+    h_BTD = outer(h_BTD) if self.order == 'pre' else h_BTD
+    h_BTD = h_BTD.astype(jnp.float32)
+    if self.pool == 'steps':
+      return base.Ragged(self._project(h_BTD), mask_BT)
+    return self._project(_sequence.mean(h_BTD, mask_BT))
+
+  def _convolve(self, x_BT: Array, mask_BT: Array) -> tuple[Array, Array]:
+    """Samples to frames, and which of these saw nothing but real samples."""
+    h_BTD, length_B = x_BT[..., None], jnp.sum(mask_BT, 1)
+    for i, (kernel, stride) in enumerate(zip(self.kernels, self.strides)):
+      if h_BTD.shape[1] < kernel:
+        raise ValueError(
+          f'wav2vec2 got waveforms of {x_BT.shape[1]} samples, too few for '
+          'one frame; pad them with zeros.'
+        )
+      h_BTD = nn.Conv(
+        self.conv_channels,
+        (kernel,),
+        stride,
+        'VALID',
+        use_bias=self.conv_bias,
+        dtype=self.dtype,
+        name=f'conv_{i}',
+      )(h_BTD)
+      length_B = jnp.maximum((length_B - kernel) // stride + 1, 0)
+      mask_BT = jnp.arange(h_BTD.shape[1])[None] < length_B[:, None]
+      if self.conv_norm == 'layer':
+        name = f'conv_norm_{i}'
+        h_BTD = nn.LayerNorm(_CONV_EPS, dtype=self.dtype, name=name)(h_BTD)
+      elif i == 0:
+        h_BTD = PerChannel(self.dtype, name='conv_norm_0')(h_BTD, mask_BT)
+      h_BTD = jax.nn.gelu(h_BTD, approximate=False)
+    return h_BTD, mask_BT
+
+  def _place(self, h_BTD: Array) -> Array:
+    """An even kernel looks one frame further back than ahead."""
+    around = nn.Conv(
+      self.channels,
+      (self.places,),
+      padding=[(self.places // 2, (self.places - 1) // 2)],
+      feature_group_count=self.places_groups,
+      dtype=self.dtype,
+      name='places',
+    )
+    return h_BTD + jax.nn.gelu(around(h_BTD), approximate=False)
+
+  def _project(self, h: Array) -> Array:
+    if self.width == self.channels:
+      return h
+    return nn.Dense(self.width, name='projection')(h)
+
+  def layout(self) -> Layout:
+    at, bias = ('params',), self.conv_bias
+    last = self.layers if self.order == 'pre' else 0
+    rules = [
+      *norm((*at, 'norm_conv'), 'feature_projection.layer_norm', 0),
+      *linear((*at, 'inner'), 'feature_projection.projection', 0),
+      Rule((*at, 'places', 'kernel'), _DIRECTIONS, 'conv', 0),
+      Rule((*at, 'places', 'bias'), (f'{_PLACES}.bias',), 'same', 0),
+      *norm((*at, 'norm'), 'encoder.layer_norm', last),
+      *_layer.rules(self.layers, _NAMES),
+    ]
+    for i in range(len(self.kernels)):
+      of = f'feature_extractor.conv_layers.{i}'
+      rules += conv((*at, f'conv_{i}'), f'{of}.conv', 0, bias=bias)
+      if i == 0 or self.conv_norm == 'layer':
+        rules += norm((*at, f'conv_norm_{i}'), f'{of}.layer_norm', 0)
+    return Layout(
+      rules,
+      ('', 'wav2vec2.', 'hubert.'),
+      ('masked_spec_embed', 'quantizer.', 'project', 'lm_head.', 'classifier.'),
+    )
+
+
+class PerChannel(nn.Module):
+  """GroupNorm with a group per channel: over the real steps of an example."""
+
+  dtype: str
+
+  @nn.compact
+  def __call__(self, x_BTD: Array, mask_BT: Array) -> Array:
+    size = x_BTD.shape[-1:]
+    scale_D = self.param('scale', nn.initializers.ones, size)
+    bias_D = self.param('bias', nn.initializers.zeros, size)
+    x_BTD = x_BTD.astype(jnp.float32)
+    x_BTD = x_BTD - _sequence.mean(x_BTD, mask_BT)[:, None]
+    var_BD = _sequence.mean(x_BTD**2, mask_BT)
+    x_BTD = x_BTD * jax.lax.rsqrt(var_BD + _CONV_EPS)[:, None]
+    return (x_BTD * scale_D[None, None] + bias_D[None, None]).astype(self.dtype)
+
+
+def make(
+  *,
+  width: int = 768,
+  conv_channels: int = 512,
+  kernels: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2),
+  strides: tuple[int, ...] = (5, 2, 2, 2, 2, 2, 2),
+  conv_norm: str = 'group',
+  conv_bias: bool = False,
+  channels: int = 768,
+  layers: int = 12,
+  heads: int = 12,
+  hidden: int = 0,
+  places: int = 128,
+  places_groups: int = 16,
+  order: str = 'post',
+  activation: str = 'gelu',
+  eps: float = 1e-5,
+  pool: str = 'mean',
+  dropout: float = 0.1,
+  remat: bool = False,
+  dtype: str = 'float32',
+) -> nn.Module:
+  """Speech encoder with the published weights of wav2vec 2.0 and HuBERT.
+
+  The defaults are wav2vec2-base. The large ones have channels=1024, layers=24,
+  heads=16; of these -lv60, XLSR and HuBERT also conv_norm='layer', order='pre'
+  and, but for HuBERT's own repository, conv_bias=True: see `feat_extract_norm`,
+  `do_stable_layer_norm` and `conv_bias` in a config.json.
+
+  Args:
+    width: feature width D; other than `channels`, a Dense layer projects.
+    conv_channels: of all convolutions.
+    kernels: of the convolutions, in steps of the one before.
+    strides: of the convolutions.
+    conv_norm: 'group', after the first convolution, each channel over time;
+      'layer', after each, all channels of a frame.
+    conv_bias: of the convolutions.
+    channels: width of the layers.
+    layers: of the transformer.
+    heads: of the attention.
+    hidden: width of the MLPs; 0 is 4 channels.
+    places: frames that the convolution for places sees.
+    places_groups: of its channels.
+    order: 'post', norms after attention and MLP; 'pre', before them ('stable').
+    activation: of the MLPs.
+    eps: of the LayerNorms, but for those of the convolutions.
+    pool: 'mean' over frames, or 'steps', one vector per frame.
+    dropout: rate after places, attention and MLP.
+    remat: compute activations again for the gradient, to save memory.
+    dtype: of the layers; parameters stay float32.
+
+  Returns:
+    Module: (waveforms, valid_B, train) -> z_BD float32, or `Ragged` steps.
+
+  Raises:
+    ValueError: an unknown conv_norm, order, pool or activation, kernels without
+      strides, heads or groups that do not divide.
+  """
+  for name, value, known in (
+    ('conv_norm', conv_norm, CONV_NORMS),
+    ('order', order, ORDERS),
+    ('pool', pool, POOLS),
+  ):
+    if value not in known:
+      raise ValueError(
+        f'wav2vec2.{name}={value!r} is none of {", ".join(known)}.'
+      )
+  if len(kernels) != len(strides):
+    raise ValueError(f'wav2vec2: {kernels=} and {strides=} differ in number.')
+  if channels % places_groups:
+    raise ValueError(
+      f'wav2vec2.places_groups={places_groups} does not divide '
+      f'channels={channels}; take a divisor.'
+    )
+  _layer.check('wav2vec2', channels, heads, activation)
+  return Wav2Vec2(
+    width,
+    conv_channels,
+    tuple(kernels),
+    tuple(strides),
+    conv_norm,
+    conv_bias,
+    channels,
+    layers,
+    heads,
+    hidden or 4 * channels,
+    places,
+    places_groups,
+    order,
+    activation,
+    eps,
+    pool,
+    dropout,
+    remat,
+    dtype,
+  )
