@@ -38,10 +38,15 @@ class Entry(NamedTuple):
 
 
 class Found(NamedTuple):
-  """What a raw folder holds: examples by name, and what was left out, and why."""
+  """What a raw folder holds: examples by name, and what was left out, and why.
+
+  `class_names` are those of a release that does not fix them; they are kept
+  with the prepared data.
+  """
 
   entries: dict[str, Entry]
   skipped: dict[str, str]
+  class_names: Sequence[str] = ()
 
 
 class Draw(NamedTuple):
@@ -67,7 +72,7 @@ class Corpus(NamedTuple):
 
   name: str
   version: str  # raise it when what is kept of the same files changes
-  class_names: Sequence[str]
+  class_names: Sequence[str]  # () if the raw files say: `Found.class_names`
   kinds: Mapping[str, Kind]
   scan: Callable[[pathlib.Path], Found]
   render: Callable[[pathlib.Path], None]
@@ -222,6 +227,8 @@ def _recipe(
       f'{raw} holds no example of {corpus.name}{_why(found.skipped)}. '
       'docs/datasets.md shows the folders it should have.'
     )
+  if not corpus.class_names:
+    corpus = corpus._replace(class_names=tuple(found.class_names))
   entries, skipped = _whole(corpus, found, on_missing)
   splits = _assign(corpus, entries)
   captions = _captions(corpus, entries, splits)
@@ -239,7 +246,7 @@ def _recipe(
     example=lambda item, arrays: _example(
       corpus, item.name, entries[item.name], arrays
     ),
-    facts={'captions': captions},
+    facts={'captions': captions, 'class_names': list(corpus.class_names)},
   )
 
 
@@ -259,6 +266,8 @@ def _whole(
     lacking = [m for m in corpus.kinds if m not in entry.parts]
     if len(lacking) == len(corpus.kinds):
       skipped[name] = 'has no file at all'
+    elif '/' in name or not name.isprintable() or len(name.encode()) > 200:
+      skipped[name] = 'its name cannot be that of a file'
     elif lacking and on_missing == 'skip':
       skipped[name] = f'has no {" and no ".join(lacking)}'
     elif not 0 <= entry.label < len(corpus.class_names):
@@ -302,7 +311,7 @@ def _check_apart(corpus: Corpus, entries, splits) -> None:
     for part in entry.parts.values():
       if part.file is None:
         continue
-      other = seen.setdefault((part.file, part.span), name)
+      other = seen.setdefault((part.file, part.span, part.box), name)
       if splits[other] != splits[name]:
         raise ValueError(
           f'{corpus.name}: {part.file} is of {other!r} in {splits[other]} and '
@@ -388,10 +397,11 @@ def _open(
   builder: Any = _prepared.load(
     data_dir, corpus.name, corpus.version, settings, remedy
   )
-  names = tuple(corpus.kinds), tuple(corpus.class_names)
+  facts = _prepared.read_facts(pathlib.Path(builder.data_dir)) or {}
+  class_names = corpus.class_names or facts.get('class_names', ())
+  names = tuple(corpus.kinds), tuple(class_names)
   if split not in builder.info.splits:  # none was published, none drawn
     return base.Source(*names, 0, lambda rows: {})  # noqa: ARG005
-  facts = _prepared.read_facts(pathlib.Path(builder.data_dir)) or {}
   times = facts.get('captions', {}).get(split, 1)
   decoders = {m: kind.raw for m, kind in corpus.kinds.items() if kind.raw}
   rows = builder.as_data_source(split=split, decoders=decoders)

@@ -113,14 +113,16 @@ def _standard(x_T: np.ndarray) -> np.ndarray:
   return (x_T - x_T.mean()) / np.sqrt(x_T.var() + 1e-7)
 
 
-def _tensor(encode, shape: tuple[int, ...], dtype: str) -> Kind:
+def _tensor(
+  encode, shape: tuple[int, ...], dtype: str, divide: float = 1.0
+) -> Kind:
   """Arrays of one shape, read as float32."""
 
   def store(arrays):
     return np.zeros(shape, dtype) if arrays is None else arrays[0]
 
   def batch(kept):
-    return np.stack(kept).astype(np.float32)
+    return np.stack(kept).astype(np.float32) / np.float32(divide)
 
   feature = tfds.features.Tensor(
     shape=shape, dtype=np.dtype(dtype), encoding='bytes'
@@ -135,6 +137,33 @@ def vector(width: int) -> Kind:
     return [np.asarray(part.value, np.float32).reshape(width)]
 
   return _tensor(encode, (width,), 'f4')
+
+
+def array(
+  shape: tuple[int, ...],
+  *,
+  dtype: str = 'f4',
+  divide: float = 1.0,
+  read: Callable[[Part], np.ndarray] = lambda part: np.asarray(part.value),
+) -> Kind:
+  """An array of one shape per example: f32[B, *shape].
+
+  `read` gives it, of a part; it is kept as `dtype`, and divided when it is read.
+  """
+
+  def encode(part: Part) -> list[np.ndarray]:
+    x = np.asarray(read(part))
+    if x.shape != shape:
+      raise _media.MediaError(
+        part.file or 'the value', f'is of shape {x.shape}, not {shape}'
+      )
+    with np.errstate(over='ignore'):
+      x = x.astype(dtype)
+    if not np.isfinite(x).all():
+      raise _media.MediaError(part.file or 'the value', 'is not finite')
+    return [x]
+
+  return _tensor(encode, shape, dtype, divide)
 
 
 def steps(

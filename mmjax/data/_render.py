@@ -7,6 +7,7 @@ shape, texts in words; all have noise, so that nothing is learnt by one pixel.
 
 import io
 import pathlib
+import string
 from fractions import Fraction
 
 import numpy as np
@@ -82,6 +83,12 @@ def sentence(label: int, draw: np.random.Generator, words: int = 6) -> str:
     second if label >= len(_NOUNS) else ''
   )
   return ' '.join(said)
+
+
+def youtube_id(draw: np.random.Generator) -> str:
+  """Eleven characters, of those that YouTube's names of videos have."""
+  letters = f'{string.ascii_letters}{string.digits}-_'
+  return ''.join(draw.choice(list(letters), 11))
 
 
 def motion(

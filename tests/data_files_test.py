@@ -1,0 +1,194 @@
+"""Any table of files, to batches."""
+
+import importlib.util
+import sys
+
+import numpy as np
+import pytest
+
+from mmjax import base
+from mmjax.data import files
+
+TEXT = dict(words=dict(kind='text'))
+MIXED = dict(
+  sound=dict(kind='waveform', column='clip', seconds=0.5),
+  film=dict(kind='frames', column='clip', size=16, frames=2),
+  body=dict(kind='numbers', column=('age', 'height')),
+  grid=dict(kind='array', shape=(2, 3)),
+  path=dict(kind='steps', shape=(3,), longest=5),
+)
+
+
+def table(folder, text, name='table.csv'):
+  (folder / name).write_text(text)
+  return folder
+
+
+def scan(folder, **options):
+  return files.corpus(**{'columns': TEXT} | options).scan(folder)
+
+
+def test_sample_of_the_default(tmp_path):
+  sources = [
+    files.make(split, data_dir=tmp_path, sample=True)
+    for split in ('train', 'validation', 'test')
+  ]
+  assert [s.size for s in sources] == [18, 6, 6]
+  assert sources[0].class_names == ('ash', 'birch', 'cedar')
+  batch = sources[0].take(np.array([3, 1]))
+  assert batch['image'].shape == (2, 64, 64, 3)
+  assert isinstance(batch['text'], base.Ragged)
+
+
+def test_every_other_kind_and_parquet(tmp_path):
+  pytest.importorskip('av', reason='needs PyAV')
+  pytest.importorskip('pyarrow', reason='needs pyarrow')
+  options = dict(
+    columns=MIXED, table='a.parquet', dataset='mixed', class_names=('x', 'y')
+  )
+  files.prepare(None, tmp_path, sample=True, **options)
+  source = files.make('train', data_dir=tmp_path, **options)
+  assert source.class_names == ('x', 'y') and source.size == 12
+  assert (tmp_path / 'mixed').is_dir()
+  batch = source.take(np.arange(12))
+  assert batch['sound'].values.shape == (12, 8000)
+  assert batch['film'].shape == (12, 2, 16, 16, 3)
+  assert batch['body'].shape == (12, 2)
+  assert batch['grid'].shape == (12, 2, 3) and batch['grid'].dtype == np.float32
+  assert batch['path'].values.shape == (12, 5, 3)
+  lengths = batch['path'].mask.sum(1)
+  np.testing.assert_array_equal(lengths, 4 + batch['label'])
+  assert (np.abs(batch['body'].mean(1) - batch['label']) < 1).all()
+
+
+def test_labels_splits_and_what_is_left_out(tmp_path):
+  lines = (
+    'words,label,split\na,10,train\nb,2,dev\nc,2,Test\n,2,test\nd,,train\n'
+  )
+  found = scan(table(tmp_path, '\ufeff' + lines))
+  assert found.class_names == ('2', '10')
+  got = {n: (e.label, e.split) for n, e in found.entries.items()}
+  assert got == {
+    'row0000001': (1, 'train'),
+    'row0000002': (0, 'validation'),
+    'row0000003': (0, 'test'),
+    'row0000004': (0, 'test'),
+  }
+  assert not found.entries['row0000004'].parts
+  assert found.skipped == {'row0000005': 'has no label'}
+  assert not any(
+    e.split for e in scan(tmp_path, split_column='').entries.values()
+  )
+  found = scan(tmp_path, class_names=(2,))
+  assert found.class_names == ('2',)
+  assert found.entries['row0000001'].label == -1
+
+
+def test_files_are_relative_to_the_raw_folder(tmp_path):
+  (tmp_path / 'a').mkdir()
+  (tmp_path / 'a/1.npy').write_bytes(b'')
+  columns = dict(x=dict(kind='array', shape=(2,)))
+  found = scan(
+    table(tmp_path, 'x\tlabel\na/1.npy\tu\na/2.npy\tu\n', 't.tsv'),
+    columns=columns,
+    table='t.tsv',
+  )
+  assert found.entries['row0000001'].parts['x'].file == tmp_path / 'a/1.npy'
+  assert found.skipped == {'row0000002': 'its x is not in the folder'}
+
+
+def test_groups_stay_together(tmp_path):
+  lines = [f'w{i},{"uv"[i % 2]},p{i // 4}' for i in range(40)]
+  table(tmp_path, 'words,label,who\n' + '\n'.join(lines) + '\n')
+  options = dict(columns=TEXT, group_column='who')
+  files.prepare(tmp_path, tmp_path / 'data', **options)
+  seen = {}
+  for split in ('train', 'validation', 'test'):
+    source = files.make(split, data_dir=tmp_path / 'data', **options)
+    text = source.take(np.arange(source.size))['words']
+    for values, mask in zip(text.values, text.mask):
+      word = bytes((values[mask] - 1).astype(np.uint8)).decode()
+      assert seen.setdefault(int(word[1:]) // 4, split) == split
+  assert len(seen) == 10 and set(seen.values()) == {
+    'train',
+    'validation',
+    'test',
+  }
+
+
+def test_damaged_arrays_are_counted(tmp_path):
+  values = {'a': np.zeros(2), 'b': np.ones(2), 'c': np.ones(2)}
+  values |= {'long': np.zeros(3), 'nan': np.full(2, np.nan)}
+  values |= {'object': np.array([{}, 1])}
+  splits = ('train', 'validation', 'test', 'train', 'train', 'train')
+  rows = []
+  for (name, value), split in zip(values.items(), splits):
+    np.save(tmp_path / f'{name}.npy', value, allow_pickle=True)
+    rows.append(f'{name}.npy,u,{split}\n')
+  table(tmp_path, 'x,label,split\n' + ''.join(rows))
+  columns = dict(x=dict(kind='array', shape=(2,)))
+  done = files.prepare(tmp_path, tmp_path / 'data', columns=columns)
+  assert done.counts == {'train': 1, 'validation': 1, 'test': 1}
+  assert done.skipped['row0000004'] == 'is of shape (3,), not (2,)'
+  assert done.skipped['row0000005'] == 'is not finite'
+  assert done.skipped['row0000006'].startswith('is no array')
+
+
+@pytest.mark.parametrize(
+  'text, words',
+  [
+    ('words,label\na\n', 'line 2 has not as many cells'),
+    ('words,label\na,b,c\n', 'line 2 has not as many cells'),
+    ('word,label\na,b\n', 'has no column words; its columns are word, label'),
+    ('words,words,label\na,b,c\n', 'two columns of one name'),
+    ('words,label,split\na,b,training set\n', "line 2: split 'training set'"),
+  ],
+)
+def test_bad_tables_are_named(tmp_path, text, words):
+  with pytest.raises(ValueError, match=words):
+    scan(table(tmp_path, text))
+
+
+def test_bad_files_of_tables(tmp_path, monkeypatch):
+  with pytest.raises(ValueError, match='lacks 1 of 1 .*table.csv'):
+    scan(tmp_path)
+  (tmp_path / 'table.csv').write_bytes('words,label\né,b\n'.encode('latin-1'))
+  with pytest.raises(ValueError, match='table.csv is not UTF-8'):
+    scan(tmp_path)
+  table(tmp_path, '', 'table.xlsx')
+  with pytest.raises(ValueError, match='a table is .csv, .tsv or .parquet'):
+    scan(tmp_path, table='table.xlsx')
+  table(tmp_path, 'words,label,n\na,b,tall\n')
+  numbers = dict(body=dict(kind='numbers', column='n'))
+  with pytest.raises(ValueError, match="line 2: n='tall' is no number"):
+    scan(tmp_path, columns=numbers)
+  table(tmp_path, 'no parquet', 't.parquet')
+  if importlib.util.find_spec('pyarrow'):
+    with pytest.raises(ValueError, match='t.parquet is no Parquet file'):
+      scan(tmp_path, table='t.parquet')
+  monkeypatch.setitem(sys.modules, 'pyarrow.parquet', None)
+  monkeypatch.setitem(sys.modules, 'pyarrow', None)
+  with pytest.raises(ModuleNotFoundError, match='needs pyarrow'):
+    scan(tmp_path, table='t.parquet')
+
+
+@pytest.mark.parametrize(
+  'columns, words',
+  [
+    ({}, 'names no modality'),
+    (dict(label=dict(kind='text')), 'columns.label: .* rename it'),
+    (dict(x='text'), r"columns.x is dict\(kind=..\), not 'text'"),
+    (dict(x=dict(kind='words')), "columns.x.kind='words' is none of fbank"),
+    (dict(x=dict(kind='text', size=3)), "columns.x has no option 'size'"),
+    (dict(x=dict(kind='steps', shape=(2,))), 'needs longest; it takes shape'),
+    (dict(x=dict(kind='text', column=('a', 'b'))), "'text' is of one column"),
+  ],
+)
+def test_bad_columns_are_named(columns, words):
+  with pytest.raises(ValueError, match=words):
+    files.corpus(columns=columns)
+
+
+def test_a_bad_name():
+  with pytest.raises(ValueError, match="dataset='../x'"):
+    files.corpus(dataset='../x')
