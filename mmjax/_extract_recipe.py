@@ -20,6 +20,7 @@ class Settings(NamedTuple):
   path: str
   recipe: str
   run: str
+  train: bool
   modalities: tuple[str, ...]
   batch_size: int
   chunk: int
@@ -36,6 +37,7 @@ def _settings(
   path: str = '',
   recipe: str = '',
   run: str = '',
+  train: bool = True,
   modalities: tuple[str, ...] = (),
   batch_size: int = 256,
   chunk: int = 4096,
@@ -48,6 +50,7 @@ def _settings(
     recipe: of the encoders, 'configs/x.py' or 'configs/x.py:argument'; '' is
       the config itself.
     run: folder of their training; '' is <path>/encoders.
+    train: False takes encoders as they begin: with their published weights.
     modalities: () is all.
     batch_size: of each device.
     chunk: latents in a file, what a killed extraction loses at most.
@@ -60,7 +63,7 @@ def _settings(
     )
   check(batch_size, chunk, dtype)
   return Settings(
-    path, recipe, run, tuple(modalities), batch_size, chunk, dtype
+    path, recipe, run, train, tuple(modalities), batch_size, chunk, dtype
   )
 
 

@@ -107,7 +107,8 @@ def ensure(section: Mapping[str, Any], config: Any = None) -> dict[str, Any]:
   """Sees to it that the latents a config.extract speaks of are there.
 
   If they are not, the encoders' recipe is trained (or gone on with, or its
-  checkpoint read), and its first model's latents are extracted.
+  checkpoint read; or nothing is trained, if the section says so), and its first
+  model's latents are extracted.
 
   Args:
     section: config.extract.
@@ -137,6 +138,8 @@ def ensure(section: Mapping[str, Any], config: Any = None) -> dict[str, Any]:
     return folders.told(path, names)
   exp = encoders.built(wanted)
   _there(path, asked.modalities or exp.kit.modalities, exp.config, asked)
+  if not asked.train:
+    return _of(encoders.initial(exp), path, asked)
   place = pathlib.Path(asked.run).expanduser() if asked.run else path / ENCODERS
   _say(f'Encoders: {place}')
   return _of(encoders.trained(exp, place), path, asked)

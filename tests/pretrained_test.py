@@ -49,6 +49,12 @@ CASES = {
     pool='both',
     **{**IMAGE, 'hidden': 48},
   ),
+  'dinov2_giant': vit.make(
+    width=24,
+    family='dinov2',
+    activation='swiglu',
+    **{**IMAGE, 'hidden': 32},
+  ),
   'clip_image': vit.make(width=12, family='clip', projection=12, **IMAGE),
   'clip_text': clip_text.make(width=12, projection=12, **TEXT),
   'resnet18': resnet.make(width=16, depth=18, **STAGES),

@@ -15,7 +15,14 @@ ACTIVATIONS: Mapping[str, Callable] = {
   'gelu_tanh': lambda x: jax.nn.gelu(x, approximate=True),
   'quick_gelu': lambda x: x * jax.nn.sigmoid(1.702 * x),
   'relu': jax.nn.relu,
+  'swiglu': lambda x: _gated(x),
 }
+
+
+def _gated(x: Array) -> Array:
+  """Shazeer 2020: one half of the channels opens and closes the other."""
+  gate, value = jnp.split(x, 2, -1)
+  return jax.nn.silu(gate) * value
 
 
 class Layer(nn.Module):
@@ -69,7 +76,8 @@ class Layer(nn.Module):
     return nn.Dense(D, dtype=self.dtype, name='out')(y.reshape(B, T, D))
 
   def _mlp(self, x_BTD: Array) -> Array:
-    h = nn.Dense(self.hidden, dtype=self.dtype, name='up')(x_BTD)
+    hidden = self.hidden * (2 if self.activation == 'swiglu' else 1)
+    h = nn.Dense(hidden, dtype=self.dtype, name='up')(x_BTD)
     h = ACTIVATIONS[self.activation](h)
     return nn.Dense(x_BTD.shape[-1], dtype=self.dtype, name='down')(h)
 

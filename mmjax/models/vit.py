@@ -231,7 +231,13 @@ class Vit(nn.Module):
 
   def layout(self) -> Layout:
     family, at = FAMILIES[self.family], ('params',)
-    names = family.names
+    names = dict(family.names)
+    if self.activation == 'swiglu':
+      start = names['up'].removesuffix('mlp.fc1')
+      names |= {
+        'up': f'{start}mlp.weights_in',
+        'down': f'{start}mlp.weights_out',
+      }
     rules = [
       *conv((*at, 'patches'), names['patches'], 0, bias=family.patch_bias),
       Rule((*at, 'first'), (names['first'],), 'same', 0),
@@ -272,7 +278,8 @@ def make(
   """Picture encoder with the published weights of vision transformers.
 
   The defaults are ViT-B/16. Frames are encoded one by one and averaged. DINOv2:
-  family='dinov2', patch=14. CLIP ViT-B/32: family='clip', patch=32,
+  family='dinov2', patch=14; its giant has channels=1536, layers=40, heads=24,
+  hidden=4096, activation='swiglu'. CLIP ViT-B/32: family='clip', patch=32,
   projection=512. Positions of another `image` are interpolated when loaded.
 
   Args:
@@ -285,7 +292,7 @@ def make(
     heads: of the attention.
     hidden: width of the MLPs; 0 is 4 channels.
     registers: tokens besides the first that are of no patch.
-    activation: of the MLPs; '' is the family's.
+    activation: of the MLPs, of which 'swiglu' has gates; '' is the family's.
     eps: of the LayerNorms; 0 is the family's.
     scaled: learnt scales on the residuals; None is the family's.
     projection: CLIP's common width; 0 leaves it out.

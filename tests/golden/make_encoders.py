@@ -96,6 +96,10 @@ def vits() -> None:
   out = made(seen).last_hidden_state
   both = torch.cat([out[:, 0], out[:, 4:].mean(1)], 1)
   save('dinov2', files_of(made), both, x=x)
+  config = hf.Dinov2Config(**sizes, **IMAGE, mlp_ratio=2, use_swiglu_ffn=True)
+  made = randomize(hf.Dinov2Model(config), 5)
+  out = made(seen).last_hidden_state[:, 0]
+  save('dinov2_giant', files_of(made), out, x=x)
 
 
 def clip() -> None:
