@@ -9,6 +9,32 @@ from typing import Any
 from ml_collections import ConfigDict
 
 
+def words(
+  argument: str, recipe: str, known: tuple[str, ...] = ()
+) -> tuple[list[str], bool]:
+  """A recipe's argument: its words, and whether 'sample' is one of them.
+
+  Words are separated by commas, in any order. Raises ValueError for one that is
+  neither 'sample' nor `known`.
+  """
+  given = [word for word in argument.split(',') if word]
+  for word in given:
+    if word not in ('sample', *known):
+      raise ValueError(
+        f'configs/{recipe}.py has no argument {word!r}, but '
+        f'{", ".join(("sample", *known))}.'
+      )
+  return [word for word in given if word != 'sample'], 'sample' in given
+
+
+def rendered(config: Any) -> None:
+  """A small set of the same layout, rendered, in batches that suit it."""
+  config.data.update(sample=True, data_dir='data/sample')
+  config.batch_size, config.eval_batch_size = 16, 48
+  config.reader = dict(threads=2, ahead=2)
+  config.run.checkpoint_epochs = 1.0
+
+
 def get_config() -> Any:  # a ConfigDict, whose keys no checker knows
   """All keys that `experiment.build` knows."""
   config = ConfigDict()

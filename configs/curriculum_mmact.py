@@ -4,16 +4,19 @@ r"""Per-modality heads with a curriculum on MMAct: RGB video and inertial sensor
 cross-subject and 93.40 % cross-session, from RGB and IMU alone.
 Kong et al., "MMAct", ICCV 2019, https://mmact19.github.io/2019/: on request.
 
-  python -m mmjax.main --config=configs/curriculum_mmact.py \
-    --config.data.path=mmact.npz
+  python -m mmjax.main --mode=prepare --config=configs/curriculum_mmact.py \
+    --raw_dir=/path/to/MMAct
+  python -m mmjax.main --config=configs/curriculum_mmact.py
   python -m mmjax.main --config=configs/curriculum_mmact.py:cross_session ...
 
-The file, without pickle: `rgb` u8[N, T, H, W, 3] with 8 frames or so of each
-clip, `imu` f32[sum of lengths, F] beside `imu_len` i[N], `label`, and for each
-protocol a field with 0 (train), 1 (validation) or 2 (test): `cross_subject`
-(people 1 to 16 train, 17 to 20 test) and `cross_session` (the first part of the
-sessions trains). ResNet-50 with a projection and a temporal convolutional
-network are the work's; widths, temperature and lengths it leaves open.
+docs/datasets.md says what the folder holds. People 1 to 16 train and 17 to 20
+test; or the first part of everyone's sessions trains. ResNet-50 with a projection
+and a temporal convolutional network are the work's; widths, temperature and
+lengths it leaves open.
+
+  python -m mmjax.main --config=configs/curriculum_mmact.py:sample
+
+is the same path on a small rendered set, with small encoders.
 """
 
 from configs import common
@@ -21,18 +24,19 @@ from configs import common
 PROTOCOLS = ('cross_subject', 'cross_session')
 
 
-def get_config(protocol: str = 'cross_subject'):
-  if protocol not in PROTOCOLS:
-    raise ValueError(
-      f'curriculum_mmact:{protocol} is none of {", ".join(PROTOCOLS)}.'
-    )
+def get_config(arg: str = ''):
+  chosen, sample = common.words(arg, 'curriculum_mmact', PROTOCOLS)
   config = common.get_config()
   config.data = dict(
-    name='arrays',
-    path='',
-    modalities=('rgb', 'imu'),
-    split_field=protocol,
-    max_len=512,
+    name='mmact',
+    data_dir='data',
+    protocol=chosen[0] if chosen else PROTOCOLS[0],
+    frames=8,
+    size=224,
+    imu_rate=50.0,
+    imu_steps=512,
+    validation_fraction=0.1,
+    sample=False,
   )
   config.width = 256
   config.encoders = dict(
@@ -48,4 +52,17 @@ def get_config(protocol: str = 'cross_subject'):
   config.phases = (('align', 20), ('classify', 40))
   config.optim = dict(name='adamw', lr=1e-3, weight_decay=1e-2, clip_norm=1.0)
   config.run.watch = 'classification/joint/macro_f1'
+  return _small(config) if sample else config
+
+
+def _small(config):
+  common.rendered(config)
+  config.data.update(frames=2, size=48, validation_fraction=0.3)
+  config.width = 32
+  config.encoders = dict(
+    rgb=dict(name='resnet', depth=18, channels=8),
+    imu=dict(name='tcn', stride=4),
+  )
+  config.augment.rgb = dict(name='shift', pixels=4)
+  config.phases = (('align', 4), ('classify', 12))
   return config

@@ -20,8 +20,7 @@ from configs import common
 
 
 def get_config(arg=''):
-  if arg not in ('', 'sample'):
-    raise ValueError(f"configs/mla_cremad.py takes ':sample', not {arg!r}.")
+  _, sample = common.words(arg, 'mla_cremad')
   config = common.get_config()
   config.data = dict(
     name='cremad',
@@ -49,12 +48,13 @@ def get_config(arg=''):
   config.schedule = dict(name='staircase', every_epochs=70, factor=0.1)
   config.eval_batch_size = 64
   config.reader = dict(threads=4, ahead=4)
-  return _sample(config) if arg else config
+  return thin(config) if sample else config
 
 
-def _sample(config):
-  """What a CPU can do in a few minutes."""
-  config.data.update(data_dir='data/sample', sample=True, frames=1, size=72)
+def thin(config):
+  """What a CPU can do in a few minutes, on what is rendered."""
+  common.rendered(config)
+  config.data.update(frames=1, size=72)
   config.width = 64
   thin = dict(name='resnet', depth=18, channels=8)
   config.encoders = dict(audio=thin, visual=thin)
@@ -62,8 +62,6 @@ def _sample(config):
     visual=dict(name='image', size=64, scale=(0.6, 1.0)),
     audio=dict(name='standardize', mean=-6.0, std=4.0),
   )
-  config.batch_size, config.eval_batch_size = 16, 48
   config.optim.lr = 0.02
   config.phases = (('lap', 16),)
-  config.run.checkpoint_epochs = 1.0
   return config

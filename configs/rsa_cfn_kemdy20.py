@@ -18,10 +18,25 @@ Test utterances that rsa_cfn calls neutral, happy, angry, surprise, sad, fear,
 disgust: 2310, 193, 17, 12, 11, 2, 15; hybrid: 2224, 227, 24, 50, 15, 12, 8.
 
 There, wav2vec 2.0 (1024 numbers, mean over frames) and RoBERTa (768, mean over
-tokens) learn along, at batches of 6, of 4 for rsa_cfn and hybrid. Here they are
-frozen features, so that these figures are a landmark, not a promise; lr may
-want to be higher. `mlp_mixer` takes their steps, the others the means. The
-paper's hybrid lets models vote that were trained apart: `python -m mmjax.vote`.
+tokens) learn along, at batches of 6, of 4 for rsa_cfn and hybrid. Features in a
+file are frozen, so that these figures are a landmark, not a promise; lr may want
+to be higher. `mlp_mixer` takes their steps, the others the means. The paper's
+hybrid lets models vote that were trained apart: `python -m mmjax.vote`.
+
+With `release`, encoders learn along as well, from the files of the release and
+the published weights (a Korean or cross-lingual wav2vec 2.0 of the large size,
+KLUE-RoBERTa base):
+
+  python -m mmjax.main --mode=prepare --raw_dir=/path/to/KEMDy20 \
+    --config=configs/rsa_cfn_kemdy20.py:release
+  python -m mmjax.main --config=configs/rsa_cfn_kemdy20.py:rsa_cfn,release \
+    --config.encoders.speech.pretrained.weights=models/wav2vec2-large-xlsr-korean \
+    --config.encoders.text.pretrained.weights=models/klue-roberta-base \
+    --config.data.tokenizer=models/klue-roberta-base
+
+and small ones do, from a small rendered release, with
+
+  python -m mmjax.main --config=configs/rsa_cfn_kemdy20.py:sample
 """
 
 from configs import common
@@ -40,9 +55,9 @@ HEADS = {
 }
 
 
-def get_config(head='rsa_cfn'):
-  if head not in HEADS:
-    raise ValueError(f'no head {head!r} here, but {", ".join(HEADS)}.')
+def get_config(arg='rsa_cfn'):
+  given, sample = common.words(arg, 'rsa_cfn_kemdy20', ('release', *HEADS))
+  head = next((word for word in given if word != 'release'), 'rsa_cfn')
   config = common.get_config()
   config.data = dict(
     name='kemdy20',
@@ -73,4 +88,67 @@ def get_config(head='rsa_cfn'):
   config.evals = dict(classification={}, subsets={}, **shown)
   config.run.watch = 'classification/joint/weighted_f1'
   config.run.select = 'best'
+  if sample or 'release' in given:
+    _release(config)
+  return _small(config) if sample else config
+
+
+def _release(config):
+  """Encoders that learn along, from the sound and the words themselves."""
+  config.data = dict(
+    name='kemdy20_release',
+    data_dir='data',
+    audio='waveform',
+    seconds=6.0,  # a frame every 20 ms
+    tokenizer='',
+    max_tokens=128,
+    label_transform=True,
+    split_by='entry',
+    split_seed=42,
+    test_fraction=0.2,
+    validation_fraction=0.1,
+    sample=False,
+  )
+  pool = 'steps' if config.head.name == 'mlp_mixer' else 'mean'
+  learnt = dict(weights='', tune='all')
+  config.encoders = dict(
+    speech=dict(
+      name='wav2vec2',
+      width=1024,
+      conv_norm='layer',
+      conv_bias=True,
+      channels=1024,
+      layers=24,
+      heads=16,
+      order='pre',
+      pool=pool,
+      remat=True,
+      pretrained=dict(learnt),
+    ),
+    text=dict(
+      name='bert',
+      family='roberta',
+      width=768,
+      vocab=32000,
+      max_length=514,
+      types=1,
+      eps=1e-5,
+      pool=pool,
+      pretrained=dict(learnt),
+    ),
+  )
+
+
+def _small(config):
+  common.rendered(config)
+  config.data.update(seconds=1.0)
+  config.batch_size = 8
+  speech = dict(conv_channels=16, channels=32, layers=1, heads=2, places=16)
+  text = dict(vocab=257, channels=32, layers=1, heads=2)
+  config.encoders.speech = dict(
+    name='wav2vec2', width=32, places_groups=4, **speech
+  )
+  config.encoders.text = dict(name='bert', width=32, pool='mean', **text)
+  config.optim.lr = 1e-3
+  config.phases = (('joint', 8),)
   return config

@@ -16,6 +16,7 @@ from tiny import quick  # noqa: F401 (a fixture)
 from mmjax import _compose, experiment
 from mmjax.base import Source
 from mmjax.data import _memory, arrays, order
+from mmjax.data import cremad as cremads
 
 PAIR = ('audio', 'text')
 CONFIGS = pathlib.Path(__file__).parent.parent / 'configs'
@@ -306,13 +307,10 @@ def cremad(section) -> dict:
 STEPS = {
   'inertial': [6],
   'skeleton': [20, 3],
-  'imu': [9],
   'depth': (16, 48, 48),
-  'rgb': (2, 32, 32, 3),
   'text': (100,),
   'audio': (73,),
   'video': (100,),
-  'visual': (512,),
   'image_googlenet1024': (1024,),
   'text_doc2vec300': (300,),
   'fou76': (76,),
@@ -373,15 +371,22 @@ def with_data(config, folder, monkeypatch):
     with pytest.raises(ValueError, match='--mode=extract'):
       experiment.build(config)
     write_latents(folder / config.data.path, config)
-  elif config.data.name != 'digits':
+  elif config.data.name == 'cremad':
     with pytest.raises(ValueError, match='--mode=prepare'):
       experiment.build(config)
-    module = importlib.import_module(f'mmjax.data.{config.data.name}')
-    inputs = {'cremad': cremad}[config.data.name](config.data)
+    inputs = cremad(config.data)
     present = dict.fromkeys(inputs, np.ones(12, bool))
     source = _memory.table(inputs, np.arange(12) % 6, present, 'abcdef')
-    make = functools.wraps(module.make)(lambda split, **_: source)  # noqa: ARG005
-    monkeypatch.setattr(module, 'make', make)
+    make = functools.wraps(cremads.make)(lambda split, **_: source)  # noqa: ARG005
+    monkeypatch.setattr(cremads, 'make', make)
+  elif config.data.name != 'digits':
+    if config.data.get('tokenizer'):
+      with pytest.raises(ValueError, match='There is no tokenizer in models/'):
+        experiment.build(config)
+      config.data.tokenizer = ''
+    with pytest.raises(ValueError, match='--mode=prepare'):
+      experiment.build(config)
+    config.data.update(sample=True, data_dir=str(folder))
   return config
 
 
@@ -394,7 +399,7 @@ def test_every_recipe_builds(recipe, tmp_path, monkeypatch):
   config.batch_size = min(config.batch_size, 8)  # these data are small
   config = with_data(config, tmp_path, monkeypatch)
   exp = experiment.build(config)
-  state = jax.eval_shape(exp.init, jax.random.key(0))
+  state = jax.eval_shape(exp.init, jax.random.key(0), {})  # without weights
   batch = exp.batch()
   for segment in exp.plan:
     after, metrics = jax.eval_shape(exp.steps[segment.phase], state, batch)

@@ -43,7 +43,7 @@ class Kind(NamedTuple):
   texts: int = 0
 
 
-AUDIO = ('spectrogram', 'fbank', 'waveform')
+AUDIO = ('spectrogram', 'fbank', 'whisper', 'waveform')
 
 
 def audio(how: str, *, seconds: float = 3.0) -> Kind:
@@ -54,6 +54,8 @@ def audio(how: str, *, seconds: float = 3.0) -> Kind:
                  188 frames for 3 seconds
   'fbank'        kaldi's 128 log mel bands every 10 ms of 16 kHz, padded or cut
                  to 1024 frames: f32[B, 1024, 128, 1]; `seconds` is not used
+  'whisper'      its 80 log mel bands every 10 ms of 16 kHz, padded or cut to 30
+                 seconds: f32[B, 3000, 80]; `seconds` is not used
   'waveform'     16 kHz, without its mean and of variance 1, cut to `seconds`:
                  `Ragged` f32[B, T]
   """
@@ -65,6 +67,8 @@ def audio(how: str, *, seconds: float = 3.0) -> Kind:
     return _waveform(seconds)
   if how == 'fbank':
     shape, encode = (1024, 128, 1), _fbank
+  elif how == 'whisper':
+    shape, encode = (3000, 80), _whisper
   else:
     length = round(seconds * 22050)
     shape = (257, 1 + length // 353, 1)
@@ -79,6 +83,10 @@ def _heard(part: Part, rate: int) -> np.ndarray:
 
 def _fbank(part: Part) -> np.ndarray:
   return _spectrogram.fbank(_heard(part, 16000), 16000)[..., None]
+
+
+def _whisper(part: Part) -> np.ndarray:
+  return _spectrogram.whisper(_heard(part, 16000))
 
 
 def _spectrum(part: Part, length: int) -> np.ndarray:

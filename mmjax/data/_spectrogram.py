@@ -1,5 +1,7 @@
 """Waveforms -> pictures of sound, in NumPy: no torchaudio, no librosa."""
 
+import functools
+
 import numpy as np
 import scipy.fft
 
@@ -58,6 +60,47 @@ def fbank(
   mel_KM = power_KF[:, :-1] @ _mel_filters(rate, size, mels)
   out_KM[: len(mel_KM)] = np.log(np.maximum(mel_KM, _MEL_FLOOR))
   return out_KM
+
+
+def whisper(x_T: np.ndarray, *, mels: int = 80) -> np.ndarray:
+  """Whisper's log mel bands of 30 s: f32[T] at 16 kHz -> f32[3000, mels].
+
+  Padded with zeros or cut; 25 ms frames every 10 ms, centred, with reflected
+  ends, periodic Hann window, power; triangles on Slaney's mel scale, each of
+  area 1; log10, nothing more than 8 below the largest; (x + 4) / 4.
+  """
+  rate, size, hop, seconds = 16000, 400, 160, 30
+  x_T = np.asarray(x_T, np.float64)[: seconds * rate]
+  x_T = np.pad(x_T, (0, seconds * rate - len(x_T)))
+  x_T = np.pad(x_T, size // 2, mode='reflect')
+  frames_KT = np.lib.stride_tricks.sliding_window_view(x_T, size)[::hop]
+  window_T = np.hanning(size + 1)[:-1]
+  stft_KF = np.asarray(scipy.fft.rfft(frames_KT[:-1] * window_T))
+  mel_KM = np.abs(stft_KF) ** 2 @ _slaney_filters(rate, size, mels)
+  log_KM = np.log10(np.maximum(mel_KM, 1e-10))
+  log_KM = np.maximum(log_KM, log_KM.max() - 8)
+  return ((log_KM + 4) / 4).astype(np.float32)
+
+
+@functools.cache
+def _slaney_filters(rate: int, size: int, mels: int) -> np.ndarray:
+  """Triangles [size / 2 + 1, M] from 0 Hz to rate / 2, as librosa makes them.
+
+  Their edges are even in Slaney's mel: 15 up to 1000 Hz, linear, and 27 for
+  each factor of 6.4 above.
+  """
+  top = 15 + 27 * np.log(rate / 2 / 1000) / np.log(6.4)
+  mel_E = np.linspace(0, top, mels + 2)
+  edges_E = np.where(
+    mel_E < 15, mel_E * 1000 / 15, 1000 * 6.4 ** ((mel_E - 15) / 27)
+  )
+  hertz_F = np.fft.rfftfreq(size, 1 / rate)[:, None]
+  low, mid, high = (edges_E[None, i : mels + i] for i in range(3))
+  up_FM, down_FM = (
+    (hertz_F - low) / (mid - low),
+    (high - hertz_F) / (high - mid),
+  )
+  return np.maximum(0, np.minimum(up_FM, down_FM)) * 2 / (high - low)
 
 
 def _mel(hertz: np.ndarray | float) -> np.ndarray:

@@ -1,4 +1,6 @@
-"""Published weights as arrays by name: safetensors, PyTorch's zip, NumPy's npz.
+"""Published weights as arrays by name.
+
+Safetensors, PyTorch's zip, NumPy's npz, and pickles of nested dicts of arrays.
 
 Nothing in a file is ever executed: of PyTorch's pickles only what rebuilds
 tensors is understood, anything else is refused by name.
@@ -16,9 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from mmjax import _pickle
+
 INDEXED = ('model.safetensors.index.json', 'pytorch_model.bin.index.json')
 SINGLE = ('model.safetensors', 'pytorch_model.bin')
 _ZIPS = ('.bin', '.pt', '.pth', '.ckpt')
+_PICKLES = ('.pkl', '.pickle')
 
 
 def read(path: str) -> dict[str, np.ndarray]:
@@ -80,7 +85,7 @@ def _file(path: pathlib.Path) -> dict[str, np.ndarray]:
       f'{path} is a Git LFS pointer, not the file itself: run `git lfs pull`.'
     )
   readers = {'.safetensors': _safetensors, '.npz': _npz}
-  readers |= dict.fromkeys(_ZIPS, _torch)
+  readers |= dict.fromkeys(_ZIPS, _torch) | dict.fromkeys(_PICKLES, _nested)
   if path.suffix not in readers:
     raise ValueError(
       f'{path} is of no known format: {", ".join(readers)} can be read.'
@@ -98,6 +103,23 @@ def _file(path: pathlib.Path) -> dict[str, np.ndarray]:
 def _npz(path: pathlib.Path) -> dict[str, np.ndarray]:
   with path.open('rb') as file, np.load(file, allow_pickle=False) as arrays:
     return {name: arrays[name] for name in arrays.files}
+
+
+def _nested(path: pathlib.Path) -> dict[str, np.ndarray]:
+  """Arrays of nested dicts, their keys joined: 'encoder/Block_0/..'."""
+  found: dict[str, np.ndarray] = {}
+
+  def walk(tree: Any, at: tuple[str, ...]) -> None:
+    if isinstance(tree, Mapping):
+      for key, value in tree.items():
+        walk(value, (*at, str(key)))
+    elif isinstance(tree, np.ndarray):
+      found['/'.join(at)] = tree
+
+  walk(_pickle.load(path), ())
+  if not found:
+    raise ValueError('it holds no arrays.')
+  return found
 
 
 def _safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
