@@ -75,8 +75,13 @@ def _missing_rates(
   )
 
 
-def encoders(sections: dict, sources: dict, width: int, dtype: str):
-  """(module per modality, sample that they were fitted to, () -> weights)."""
+def encoders(
+  sections: dict, sources: dict, width: int, dtype: str, seen: Callable
+):
+  """(module per modality, sample that they were fitted to, () -> weights).
+
+  `seen` is what the transform of a batch makes of it before it is encoded.
+  """
   train = sources['train']
   sample = feed.load(train, np.arange(min(SAMPLE, train.size)), None)
   check_sample(sample, train)
@@ -86,44 +91,38 @@ def encoders(sections: dict, sources: dict, width: int, dtype: str):
       f'config.encoders names {", ".join(unknown)}, but the data have the '
       f'modalities {", ".join(train.modalities)}.'
     )
+  one = jax.eval_shape(seen, jax.tree.map(lambda x: x[:1], sample))
   modules, reads = {}, {}
   for m in train.modalities:
-    section = sections.get(m) or auto.section(m, sample[m], width)
+    section = dict(sections.get(m) or auto.section(m, sample[m], width))
     if m not in sections and section['name'] == 'text':
       section['vocab'] = 1 + largest_id(sources, m)
-    section, place = (
-      {'width': width, 'dtype': dtype, **section},
-      f'config.encoders.{m}',
-    )
     published = section.pop('pretrained', None)
-    module = modules[m] = lookup('models', section, place)()
-    one = jax.tree.map(lambda x: x[:1], sample[m])
-    try:
-      variables = jax.eval_shape(
-        lambda x, e=module: e.init(
-          jax.random.key(0), x, np.ones(1, bool), False
-        ),
-        one,
-      )
-    except (ValueError, TypeError) as error:
-      shape = getattr(one, 'values', one).shape[1:]
-      raise ValueError(
-        f'config.encoders.{m}: {section["name"]!r} cannot read examples of '
-        f'shape {shape} ({"ragged" if isinstance(one, Ragged) else "fixed"}): '
-        f'{error}'
-      ) from error
+    section, place = {'dtype': dtype, **section}, f'config.encoders.{m}'
+    module = lookup('models', {'width': width, **section}, place)()
+    variables = _variables(module, one[m], f'{place}: {section["name"]!r}')
+    modules[m] = module
     if published is not None:
       tuned = functools.partial(pretrained.tuned, module, place)
       modules[m] = call(tuned, published, f'{place}.pretrained')
       if published.get('weights'):
-        reads[m] = functools.partial(
-          pretrained.load,
-          published['weights'],
-          modules[m].layout,
-          variables,
-          place,
-        )
+        of = published['weights'], modules[m].layout, variables, place
+        reads[m] = functools.partial(pretrained.load, *of)
   return modules, sample, lambda: {m: read() for m, read in reads.items()}
+
+
+def _variables(module: Any, one: Any, told: str):
+  """Their shapes; ValueError where the module cannot read the example."""
+  try:
+    return jax.eval_shape(
+      lambda x: module.init(jax.random.key(0), x, np.ones(1, bool), False), one
+    )
+  except (ValueError, TypeError) as error:
+    shape = getattr(one, 'values', one).shape[1:]
+    raise ValueError(
+      f'{told} cannot read examples of shape {shape} '
+      f'({"ragged" if isinstance(one, Ragged) else "fixed"}): {error}'
+    ) from error
 
 
 def largest_id(sources: dict[str, Source], m: str) -> int:

@@ -127,7 +127,10 @@ def _build(
   parts.check_batches(devices, batch_size, eval_batch_size)
   sources = parts.sources(data, pairs, missing)
   train = sources['train']
-  modules, sample, weights = parts.encoders(encoders, sources, width, dtype)
+  transform = parts.transform(augment, train.modalities)
+  modules, sample, weights = parts.encoders(
+    encoders, sources, width, dtype, transform.eval
+  )
   facts = {
     'modalities': train.modalities,
     'num_classes': len(train.class_names),
@@ -159,7 +162,6 @@ def _build(
   lr = named(optims.SCHEDULES, schedule, 'config.schedule')(optimizer.lr, clock)
   kit, made = compose(lr)
 
-  transform = parts.transform(augment, train.modalities)
   first = transform.eval(jax.tree.map(lambda x: x[:1], sample))
   init = functools.partial(kits.init, network, optimizer, made, first)
   parts.check_init(init)

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from models_test import infer, normal, padded, ragged, replace, same, train
-from tiny import quick  # noqa: F401 (a fixture)
 
 from mmjax.base import Ragged
 from mmjax.models import resnet, skeleton, tcn, video

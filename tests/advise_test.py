@@ -9,7 +9,6 @@ import main_test
 import numpy as np
 import pytest
 import tiny
-from tiny import quick  # noqa: F401 (a fixture)
 
 from mmjax import _advise_data, advise, experiment, train
 from mmjax.base import Ragged

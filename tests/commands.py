@@ -29,7 +29,7 @@ def start(*arguments, devices: int = 1, cwd=ROOT) -> subprocess.Popen:
   environment = {
     **os.environ,
     'JAX_PLATFORMS': 'cpu',
-    'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
+    'XLA_FLAGS': _flags(devices),
     'PYTHONPATH': str(ROOT),
   }
   return subprocess.Popen(
@@ -69,3 +69,10 @@ def free_port() -> int:
   with socket.socket() as server:
     server.bind(('127.0.0.1', 0))
     return server.getsockname()[1]
+
+
+def _flags(devices: int) -> str:
+  """Compiled as the suite is, or bits would differ, for so many devices."""
+  flags = os.environ.get('XLA_FLAGS', '').split()
+  own = [f for f in flags if 'device_count' not in f]
+  return ' '.join([f'--xla_force_host_platform_device_count={devices}', *own])

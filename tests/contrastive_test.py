@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import quick  # noqa: F401 (a fixture)
 
 from mmjax.ops import contrastive
 

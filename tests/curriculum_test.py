@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import scipy.special
 import tiny
-from tiny import quick  # noqa: F401 (a fixture)
 
 from mmjax.base import NEVER
 from mmjax.methods import curriculum

@@ -13,7 +13,6 @@ import methods_test
 import numpy as np
 import pytest
 from absl import flags
-from tiny import quick  # noqa: F401 (a fixture)
 
 from mmjax import _compose, experiment, extract, main, report, sweep, vote
 

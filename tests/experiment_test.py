@@ -11,7 +11,6 @@ import kemdy20_test
 import numpy as np
 import pytest
 import tiny
-from tiny import quick  # noqa: F401 (a fixture)
 
 from mmjax import _compose, experiment
 from mmjax.base import Source

@@ -15,7 +15,6 @@ import main_test
 import numpy as np
 import pytest
 import tiny
-from tiny import quick  # noqa: F401 (a fixture)
 
 from mmjax import (
   _extract_encoders,
@@ -36,8 +35,6 @@ NAMES = ('audio', 'visual')
 SMALL = dict(batch_size=5, chunk=36)
 SPLITS = ('train', 'validation', 'test')
 cli = main_test.cli
-# `quick` compiles otherwise, and another program has other roundings.
-AS_HERE = 'JAX_DISABLE_MOST_OPTIMIZATIONS', '1'
 
 
 def tree(path) -> dict[str, bytes]:
@@ -171,7 +168,6 @@ extract.run(
 def test_an_extraction_that_was_killed_goes_on(
   data, exp, state, whole, tmp_path, monkeypatch
 ):
-  monkeypatch.setenv(*AS_HERE)
   code = KILLED.format(
     tests=str(commands.ROOT / 'tests'),
     root=str(commands.ROOT),
@@ -429,7 +425,6 @@ def run(data, tmp_path_factory):
 
 def test_two_processes_leave_the_files_of_one(data, run, tmp_path, monkeypatch):
   """Of two devices each, five chunks between them."""
-  monkeypatch.setenv(*AS_HERE)
   made = {}
   for name in ('one', 'pair'):
     section = dict(path=str(tmp_path / name / 'latents'), **SMALL)

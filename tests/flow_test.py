@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
-from tiny import quick  # noqa: F401
 
 from mmjax import _compose
 from mmjax.models import velocity

@@ -10,7 +10,6 @@ import pytest
 import tiny
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import quick  # noqa: F401 (a fixture)
 
 from mmjax import experiment, optim, train
 from mmjax import kit as kits

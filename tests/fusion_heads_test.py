@@ -9,7 +9,6 @@ import pytest
 import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import quick  # noqa: F401 (a fixture)
 
 from mmjax import _compose, optim
 from mmjax.base import Ragged

@@ -6,7 +6,6 @@ import jax
 import numpy as np
 import pytest
 import tiny
-from tiny import quick  # noqa: F401 (a fixture)
 
 from mmjax import (
   _generate_judge,

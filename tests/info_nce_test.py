@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import quick  # noqa: F401 (a fixture)
 
 from mmjax import sharding
 from mmjax.ops import contrastive

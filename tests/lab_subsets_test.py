@@ -12,7 +12,6 @@ import optax
 import pytest
 from jax.sharding import Mesh
 from scipy import special
-from tiny import quick  # noqa: F401 (a fixture)
 
 from mmjax.lab import _draws, _model, subsets
 

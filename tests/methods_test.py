@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
-from tiny import quick  # noqa: F401 (a fixture)
 
 from mmjax import _compose, optim, seeds, sharding
 from mmjax.base import Outputs

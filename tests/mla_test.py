@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
-from tiny import quick  # noqa: F401 (a fixture)
 
 from mmjax import optim
 from mmjax.ops import gating, losses, rls

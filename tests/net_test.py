@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
-from tiny import quick  # noqa: F401 (a fixture)
 
 from mmjax import _compose
 from mmjax.base import Ragged

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tiny
 from hypothesis import given, settings
-from tiny import quick  # noqa: F401 (a fixture)
 
 from mmjax import kit as kits
 from mmjax import optim

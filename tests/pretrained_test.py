@@ -16,7 +16,6 @@ import pytest
 import safetensors.numpy
 import tiny
 from flax import traverse_util
-from tiny import quick  # noqa: F401 (a fixture)
 
 from mmjax import experiment, train
 from mmjax.base import Ragged

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tiny
 from hypothesis import given, settings
-from tiny import quick  # noqa: F401 (a fixture)
 
 from mmjax import optim
 from mmjax.base import Outputs

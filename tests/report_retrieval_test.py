@@ -10,7 +10,6 @@ import rich.console
 import tiny
 from report_compare_test import cell, rows, told, write
 from report_test import Page
-from tiny import quick  # noqa: F401
 
 from mmjax import (
   _report_compare,

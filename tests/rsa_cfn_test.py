@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import scipy.special
 import tiny
-from tiny import quick  # noqa: F401 (a fixture)
 
 from mmjax import _compose
 from mmjax.base import Ragged

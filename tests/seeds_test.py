@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import tiny
 from jax.sharding import PartitionSpec as Spec
-from tiny import quick  # noqa: F401 (a fixture)
 
 from mmjax import optim, seeds, sharding
 

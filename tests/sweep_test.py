@@ -7,7 +7,6 @@ import signal
 
 import pytest
 import tiny
-from tiny import quick  # noqa: F401
 
 from mmjax import _compose, folder, sweep, train
 from mmjax import _sweep_runs as runs

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from ml_collections import ConfigDict
 
 from configs import common
@@ -81,14 +80,6 @@ def config(path, modalities=MODALITIES, **sections) -> ConfigDict:
   return config
 
 
-@pytest.fixture(scope='module', autouse=True)
-def quick():
-  """For a module that imports it: many small programs, compiled in haste."""
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', False)
-
-
 class World(NamedTuple):
   """A method on its net and data, without a config."""
 
@@ -146,8 +137,8 @@ def world(
   made = _compose.lookup('methods', dict(name=method, **hyper), method)(kit)
   first = feed.load(data, np.arange(1), None)
 
-  def init(key):
-    return kits.init(network, optimizer, made, first, key)
+  def init(key, weights={}):  # noqa: B006 (never written)
+    return kits.init(network, optimizer, made, first, key, weights)
 
   return World(kit, made, init, data)
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import tiny
 from retrieval_test import METHOD, make_kit, rows_of
-from tiny import quick  # noqa: F401
 
 from mmjax import evaluate, experiment
 from mmjax.base import Method, Outputs, Ragged
