@@ -59,6 +59,9 @@ def get_config(arg: str = 'files'):
     config.data.audio = 'fbank'
     config.encoders[HEARD[name]] = dict(resnet)
     config.augment[HEARD[name]] = dict(name='standardize', mean=-5.0, std=4.5)
+  if name == 'av_mnist':
+    config.encoders.image = dict(name='mlp', hidden=(256,))
+    config.encoders.audio = dict(name='patch', patch=(16, 16))
   if name in READ:
     config.data.max_tokens = 128
     config.encoders.text = dict(name='text', vocab=257)  # bytes

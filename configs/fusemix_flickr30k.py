@@ -75,6 +75,6 @@ def _small(config):
   config.width = 32
   config.method = dict(name='fusemix')
   config.phases = (('align', 100, 'steps'),)
-  config.batch_size = config.eval_batch_size = 32
+  config.batch_size, config.eval_batch_size = 12, 32
   config.run.eval_epochs = config.run.checkpoint_epochs = 20.0
   return config

@@ -94,6 +94,17 @@ def extract():
     print(f'\n{stopped}', flush=True)
 
 
+def export():
+  from mmjax import export, folder
+
+  if not FLAGS.workdir:
+    raise ValueError('--mode=export needs the --workdir of a run.')
+  workdir = pathlib.Path(FLAGS.workdir)
+  exp = _build(_moved(folder.read_config(workdir)))
+  asked = dict(model=FLAGS.model, overwrite=FLAGS.overwrite)
+  export.run(exp, workdir, FLAGS.out or '', **asked)
+
+
 def generate():
   from mmjax import _compose, extract, folder, generate, train
 

@@ -17,7 +17,7 @@ MODES = {
   each.__name__: each
   for each in (
     *(modes.train, modes.eval, modes.prepare),
-    *(modes.advise, modes.extract, modes.generate),
+    *(modes.advise, modes.extract, modes.generate, modes.export),
   )
 }
 flags.DEFINE_enum(
@@ -27,7 +27,8 @@ flags.DEFINE_enum(
   'train a config, evaluate a run folder, prepare raw data, advise which '
   'modalities of a data set, or of a run, are worth having, extract the latents '
   'of a run, of the section extract of a config, or of its encoders as they '
-  'begin, or generate one modality from another (the section generate).',
+  'begin, generate one modality from another (the section generate), or export '
+  'a trained model for who has jax and numpy alone.',
 )
 flags.DEFINE_string(
   'workdir', None, 'Run folder; default runs/<recipe>-<date and time>.'
@@ -43,12 +44,21 @@ flags.DEFINE_enum(
   'What --mode=prepare does about a file that cannot be read.',
 )
 flags.DEFINE_bool(
-  'overwrite', False, 'Let --mode=prepare replace data of other settings.'
+  'overwrite',
+  False,
+  'Let --mode=prepare replace data of other settings, and --mode=export an '
+  'export.',
 )
 flags.DEFINE_enum(
   'split', 'test', ['train', 'validation', 'test'], 'For --mode=eval.'
 )
 flags.DEFINE_list('drop', [], 'Modalities to hide, for --mode=eval.')
+flags.DEFINE_integer(
+  'model', 0, 'Which of several seeds --mode=export takes, from 0.'
+)
+flags.DEFINE_string(
+  'out', None, 'Folder of --mode=export; default <workdir>/export.'
+)
 flags.DEFINE_string(
   'coordinator', None, 'host:port of process 0, for several processes.'
 )

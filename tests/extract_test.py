@@ -166,7 +166,7 @@ extract.run(
 
 
 def test_an_extraction_that_was_killed_goes_on(
-  data, exp, state, whole, tmp_path, monkeypatch
+  data, exp, state, whole, tmp_path
 ):
   code = KILLED.format(
     tests=str(commands.ROOT / 'tests'),
@@ -423,7 +423,7 @@ def run(data, tmp_path_factory):
   return path
 
 
-def test_two_processes_leave_the_files_of_one(data, run, tmp_path, monkeypatch):
+def test_two_processes_leave_the_files_of_one(data, run, tmp_path):
   """Of two devices each, five chunks between them."""
   made = {}
   for name in ('one', 'pair'):

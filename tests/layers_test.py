@@ -23,11 +23,11 @@ LAYERS = (
   ('experiment',),
   ('evaluate', 'diagnose', 'report', 'cost'),
   ('train', 'vote', 'advise'),
-  ('extract',),
+  ('extract', 'export'),
   ('generate',),
   ('main', 'sweep'),
 )
-PARTS = {'_compose': 'experiment'}
+PARTS = {'_compose': 'experiment', '_pickle': 'ops', '_pickle_calls': 'ops'}
 
 MODULES = {
   '.'.join(path.relative_to(ROOT).with_suffix('').parts): path

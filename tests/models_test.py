@@ -10,10 +10,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
-from tiny import quick  # noqa: F401 (a fixture)
 
 from mmjax.base import Ragged
-from mmjax.models import mlp, patch, resnet, tcn, text
+from mmjax.models import (
+  ast,
+  cav_mae,
+  m3ae,
+  mlp,
+  patch,
+  resnet,
+  tcn,
+  text,
+  wav2vec2,
+  whisper,
+)
 from mmjax.models._norm import BatchNorm
 
 KEY = jax.random.key(0)
@@ -27,6 +37,7 @@ RESNET = dict(
 )
 PATCH = dict(width=8, channels=8, layers=1, heads=2)
 TEXT = dict(width=8, vocab=9, max_length=12, channels=8, heads=2)
+SMALL = dict(width=8, channels=8, layers=1, heads=2)
 
 
 def normal(seed, *shape):
@@ -77,6 +88,23 @@ CASES = {
   'patch ragged': (patch.make(**PATCH), ragged(1, [3, 9, 1, 7], 6)),
   'text': (text.make(**TEXT, dropout=0.5), tokens(1, 4, 7)),
   'text bag': (text.make(**TEXT, layers=0), tokens(1, 4, 7)),
+  'wav2vec2': (
+    wav2vec2.make(
+      **SMALL, conv_channels=4, kernels=(4, 3), strides=(2, 2), places_groups=2
+    ),
+    ragged(1, [30, 41, 12, 5]),
+  ),
+  'whisper': (whisper.make(**SMALL), ragged(1, [3, 9, 1, 8], 5)),
+  'ast': (ast.make(**SMALL, frames=9, mels=8, patch=4), normal(1, 4, 9, 8)),
+  'cav_mae': (
+    cav_mae.make(**SMALL, frames=8, mels=4, patch=4),
+    normal(1, 4, 8, 4, 1),
+  ),
+  'm3ae': (m3ae.make(**SMALL, image=8, patch=4), normal(1, 4, 8, 8, 3)),
+  'm3ae text': (
+    m3ae.make(**SMALL, branch='text', vocab=9),
+    tokens(1, 4, 7),
+  ),
 }
 STATEFUL = ('resnet', 'mlp batch', 'tcn batch')
 cases = pytest.mark.parametrize('name', CASES)

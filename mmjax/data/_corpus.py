@@ -163,7 +163,7 @@ def _signed(corpus, positional: tuple[str, ...], more: Mapping[str, Any]):
       bound.apply_defaults()
       return function(**bound.arguments)
 
-    called.__signature__ = signature
+    vars(called)['__signature__'] = signature
     return called
 
   return decorate

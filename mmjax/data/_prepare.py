@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import shutil
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -127,7 +128,8 @@ def _encode_all(
 ) -> tuple[dict[str, pathlib.Path], dict[str, str]]:
   """Encodes what is not encoded yet: ({name: file}, {name: reason})."""
   paths, corrupt = {}, {}
-  pool = concurrent.futures.ThreadPoolExecutor(workers or os.cpu_count())
+  begin, threads = time.monotonic(), workers or os.cpu_count() or 1
+  pool = concurrent.futures.ThreadPoolExecutor(threads)
   futures = {pool.submit(_encode, recipe, i, work): i for i in recipe.items}
   try:
     for future in rich.progress.track(
@@ -148,6 +150,12 @@ def _encode_all(
         corrupt[item.name] = error.reason
   finally:
     pool.shutdown(cancel_futures=True)
+  seconds = time.monotonic() - begin
+  console.print(
+    f'{recipe.name}: {len(futures)} examples in {seconds:.1f} s, '
+    f'{len(futures) / seconds:.1f} a second with {threads} threads',
+    highlight=False,
+  )
   return paths, dict(sorted(corrupt.items()))
 
 

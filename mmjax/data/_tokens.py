@@ -44,7 +44,7 @@ def _read(path: pathlib.Path):
     import tokenizers
   except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-      "a tokenizer needs the library tokenizers: pip install 'mmjax[text]'"
+      "a tokenizer needs the library tokenizers: pip install 'mmjax[pretrained]'"
     ) from error
   files = [path] if path.is_file() else []
   files += [path / 'tokenizer.json', path / 'vocab.txt']

@@ -199,7 +199,7 @@ class Vit(nn.Module):
       dtype=self.dtype,
       name='patches',
     )(x_NHWC)
-    N, count = len(h), h.shape[1] * h.shape[2]
+    N, count = h.shape[0], h.shape[1] * h.shape[2]
     small = nn.initializers.normal(0.02)
     first = self.param('first', small, (1, 1, D))
     places = self.param('places', small, (1, 1 + count, D))

@@ -14,13 +14,11 @@ import jax.numpy as jnp
 
 from mmjax import base
 from mmjax.base import Array
-from mmjax.models import _layer, _sequence
-from mmjax.models._layout import Layout, Rule, conv, linear, norm
+from mmjax.models import _layer, _samples, _sequence
+from mmjax.models._layout import Layout, Rule, linear, norm
 
-CONV_NORMS = ('group', 'layer')
 ORDERS = ('post', 'pre')
 POOLS = ('mean', 'steps')
-_CONV_EPS = 1e-5
 _START = 'encoder.layers.{i}.'
 _NAMES = {
   'query': f'{_START}attention.q_proj',
@@ -33,9 +31,10 @@ _NAMES = {
   'norm_mlp': f'{_START}final_layer_norm',
 }
 _PLACES = 'encoder.pos_conv_embed.conv'
+_SPLIT = f'{_PLACES}.parametrizations.weight.original'
 _DIRECTIONS = (
-  (f'{_PLACES}.weight_v', f'{_PLACES}.weight_g'),
-  tuple(f'{_PLACES}.parametrizations.weight.original{i}' for i in (1, 0)),
+  (f'{_PLACES}.weight_v', f'{_PLACES}.weight_g'),  # of PyTorch before 2.0
+  (f'{_SPLIT}1', f'{_SPLIT}0'),
   f'{_PLACES}.weight',
 )
 
@@ -72,11 +71,19 @@ class Wav2Vec2(nn.Module):
         f'wav2vec2 got an input of shape {x_BT.shape}; it takes waveforms '
         "[B, T], as audio='waveform' of the data sets gives them."
       )
-    h_BTD, mask_BT = self._convolve(x_BT, mask_BT)
+    h_BTD, mask_BT = _samples.Convolutions(
+      self.conv_channels,
+      self.kernels,
+      self.strides,
+      self.conv_norm,
+      self.conv_bias,
+      self.dtype,
+      name='conv',
+    )(x_BT, mask_BT)
     h_BTD = nn.LayerNorm(self.eps, dtype=self.dtype, name='norm_conv')(h_BTD)
     h_BTD = nn.Dense(self.channels, dtype=self.dtype, name='inner')(h_BTD)
     h_BTD = self._place(jnp.where(mask_BT[..., None], h_BTD, 0))
-    outer = nn.LayerNorm(self.eps, dtype=self.dtype, name='norm')
+    outer = nn.LayerNorm(self.eps, name='norm')
     h_BTD = outer(h_BTD) if self.order == 'post' else h_BTD
     h_BTD = nn.Dropout(self.dropout, deterministic=not train)(h_BTD)
     h_BTD = _layer.stack(
@@ -99,34 +106,6 @@ class Wav2Vec2(nn.Module):
       return base.Ragged(self._project(h_BTD), mask_BT)
     return self._project(_sequence.mean(h_BTD, mask_BT))
 
-  def _convolve(self, x_BT: Array, mask_BT: Array) -> tuple[Array, Array]:
-    """Samples to frames, and which of these saw nothing but real samples."""
-    h_BTD, length_B = x_BT[..., None], jnp.sum(mask_BT, 1)
-    for i, (kernel, stride) in enumerate(zip(self.kernels, self.strides)):
-      if h_BTD.shape[1] < kernel:
-        raise ValueError(
-          f'wav2vec2 got waveforms of {x_BT.shape[1]} samples, too few for '
-          'one frame; pad them with zeros.'
-        )
-      h_BTD = nn.Conv(
-        self.conv_channels,
-        (kernel,),
-        stride,
-        'VALID',
-        use_bias=self.conv_bias,
-        dtype=self.dtype,
-        name=f'conv_{i}',
-      )(h_BTD)
-      length_B = jnp.maximum((length_B - kernel) // stride + 1, 0)
-      mask_BT = jnp.arange(h_BTD.shape[1])[None] < length_B[:, None]
-      if self.conv_norm == 'layer':
-        name = f'conv_norm_{i}'
-        h_BTD = nn.LayerNorm(_CONV_EPS, dtype=self.dtype, name=name)(h_BTD)
-      elif i == 0:
-        h_BTD = PerChannel(self.dtype, name='conv_norm_0')(h_BTD, mask_BT)
-      h_BTD = jax.nn.gelu(h_BTD, approximate=False)
-    return h_BTD, mask_BT
-
   def _place(self, h_BTD: Array) -> Array:
     """An even kernel looks one frame further back than ahead."""
     around = nn.Conv(
@@ -145,9 +124,12 @@ class Wav2Vec2(nn.Module):
     return nn.Dense(self.width, name='projection')(h)
 
   def layout(self) -> Layout:
-    at, bias = ('params',), self.conv_bias
+    at, convolutions = ('params',), len(self.kernels)
     last = self.layers if self.order == 'pre' else 0
     rules = [
+      *_samples.rules(
+        (*at, 'conv'), convolutions, self.conv_norm, self.conv_bias
+      ),
       *norm((*at, 'norm_conv'), 'feature_projection.layer_norm', 0),
       *linear((*at, 'inner'), 'feature_projection.projection', 0),
       Rule((*at, 'places', 'kernel'), _DIRECTIONS, 'conv', 0),
@@ -155,33 +137,11 @@ class Wav2Vec2(nn.Module):
       *norm((*at, 'norm'), 'encoder.layer_norm', last),
       *_layer.rules(self.layers, _NAMES),
     ]
-    for i in range(len(self.kernels)):
-      of = f'feature_extractor.conv_layers.{i}'
-      rules += conv((*at, f'conv_{i}'), f'{of}.conv', 0, bias=bias)
-      if i == 0 or self.conv_norm == 'layer':
-        rules += norm((*at, f'conv_norm_{i}'), f'{of}.layer_norm', 0)
     return Layout(
       rules,
       ('', 'wav2vec2.', 'hubert.'),
       ('masked_spec_embed', 'quantizer.', 'project', 'lm_head.', 'classifier.'),
     )
-
-
-class PerChannel(nn.Module):
-  """GroupNorm with a group per channel: over the real steps of an example."""
-
-  dtype: str
-
-  @nn.compact
-  def __call__(self, x_BTD: Array, mask_BT: Array) -> Array:
-    size = x_BTD.shape[-1:]
-    scale_D = self.param('scale', nn.initializers.ones, size)
-    bias_D = self.param('bias', nn.initializers.zeros, size)
-    x_BTD = x_BTD.astype(jnp.float32)
-    x_BTD = x_BTD - _sequence.mean(x_BTD, mask_BT)[:, None]
-    var_BD = _sequence.mean(x_BTD**2, mask_BT)
-    x_BTD = x_BTD * jax.lax.rsqrt(var_BD + _CONV_EPS)[:, None]
-    return (x_BTD * scale_D[None, None] + bias_D[None, None]).astype(self.dtype)
 
 
 def make(
@@ -243,7 +203,7 @@ def make(
       strides, heads or groups that do not divide.
   """
   for name, value, known in (
-    ('conv_norm', conv_norm, CONV_NORMS),
+    ('conv_norm', conv_norm, _samples.NORMS),
     ('order', order, ORDERS),
     ('pool', pool, POOLS),
   ):

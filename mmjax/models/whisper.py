@@ -1,4 +1,4 @@
-"""The encoder of Whisper (Radford et al. 2023): log mel spectrograms to a vector.
+"""The encoder of Whisper (Radford et al. 2023): log mel frames to a vector.
 
 Its input is what audio='whisper' of the data sets gives, 30 s whatever the
 recording's length: the silence at the end is part of it, as in training.
@@ -70,6 +70,7 @@ class Whisper(nn.Module):
       hidden=self.hidden,
       activation=self.activation,
       eps=self.eps,
+      key_bias=False,
       dropout=self.dropout,
       dtype=self.dtype,
     ).astype(jnp.float32)

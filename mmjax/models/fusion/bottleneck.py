@@ -101,7 +101,7 @@ class Bottleneck(nn.Module):
     mask_BT = steps.mask & has_B[:, None]
     values_BTD = jnp.where(mask_BT[:, :, None], steps.values, 0)
     h_BTD = self.project[m](values_BTD) + places(mask_BT, self.width)
-    cls_B1D = jnp.tile(self.cls[m][None, None], (len(has_B), 1, 1))
+    cls_B1D = jnp.tile(self.cls[m][None, None], (has_B.shape[0], 1, 1))
     return (
       jnp.concatenate([cls_B1D, h_BTD], axis=1),
       jnp.concatenate([has_B[:, None], mask_BT], axis=1),
