@@ -12,6 +12,8 @@ what fits the shape for all else; they learn jointly, with a head each. With
 `sample`, a small set of the same layout is rendered and used.
 """
 
+from typing import Any
+
 from configs import common
 
 SETS = (
@@ -43,8 +45,9 @@ HEARD = {
 def get_config(arg: str = 'files'):
   given, sample = common.words(arg, 'files', SETS)
   name = given[0] if given else 'files'
-  config = common.get_config()
-  config.data = dict(name=name, data_dir='data', sample=False)
+  config: Any = common.get_config()
+  data: Any = dict(name=name, data_dir='data', sample=False)
+  config.data = data
   if name == 'files':
     config.data.columns = dict(
       image=dict(kind='picture', column='image', size=256),

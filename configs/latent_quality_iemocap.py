@@ -18,12 +18,14 @@ are more than the usual 7,433 utterances of these six classes, and it does not
 say what they are.
 """
 
+from typing import Any
+
 from configs import common
 
 
 def get_config(arg=''):
   _, sample = common.words(arg, 'latent_quality_iemocap')
-  config = common.get_config()
+  config: Any = common.get_config()
   config.data = dict(
     name='iemocap_features',
     data_dir='data',
@@ -50,5 +52,9 @@ def get_config(arg=''):
   )
   if sample:
     common.rendered(config)
-    config.advise.update(fractions=(0.3, 0.6, 1.0), num_seeds=3)
+    config.advise = {
+      **config.advise,
+      'fractions': (0.3, 0.6, 1.0),
+      'num_seeds': 3,
+    }
   return config

@@ -31,7 +31,7 @@ class Similarity(nn.Module):
       if start is not None:
         value = self.param(name, nn.initializers.constant(start), ())
         self.sow('extras', name, value)
-    size = len(next(iter(feats.values())))
+    size = next(iter(feats.values())).shape[0]
     zeros_BC = jnp.zeros((size, self.num_classes))
     return dict.fromkeys(feats, zeros_BC), zeros_BC
 
