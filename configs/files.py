@@ -81,7 +81,9 @@ def _small(config, name):
   if name in SEEN and name != 'files':
     config.data.size = 48
   if name in HEARD:
-    config.data.update(audio='spectrogram', seconds=1.0)
+    config.data.audio = 'spectrogram'
+    if name != 'cremad':  # always three seconds
+      config.data.seconds = 1.0
   config.width = 32
   config.phases = (('joint', 10),)
   return config

@@ -386,6 +386,9 @@ def with_data(config, folder, monkeypatch):
     with pytest.raises(ValueError, match='--mode=prepare'):
       experiment.build(config)
     config.data.update(sample=True, data_dir=str(folder))
+    for key, least in dict(size=32, frames=1).items():
+      if key in config.data:
+        config.data[key] = least
   return config
 
 

@@ -1,7 +1,4 @@
-"""Every recipe's `:sample`, and every data set, from raw files to results.
-
-A few steps: what is tested is the path, not what is learnt.
-"""
+"""Every recipe's `:sample`, and every data set, from raw files to a step."""
 
 import importlib
 import inspect
@@ -12,14 +9,15 @@ import numpy as np
 import pytest
 
 from configs import files
-from mmjax import experiment, extract, train
+from mmjax import experiment, extract
 
 KEY = jax.random.key(0)
 CONFIGS = pathlib.Path(files.__file__).parent
 RECIPES = sorted(
   path.stem
   for path in CONFIGS.glob('*.py')
-  if ':sample' in path.read_text('utf8') and path.stem != 'files'
+  if ':sample' in path.read_text('utf8')
+  and path.stem not in ('files', 'mla_cremad')  # of which data_cremad_test is
 )
 
 
@@ -29,7 +27,7 @@ def test_unknown_words_are_told():
 
 
 def test_recipes_that_must_have_a_sample():
-  wanted = {f'mla_{d}' for d in ('cremad', 'ks', 'food101', 'mvsa', 'iemocap')}
+  wanted = {f'mla_{d}' for d in ('ks', 'food101', 'mvsa', 'iemocap')}
   wanted |= {
     f'fusemix_{d}' for d in ('flickr30k', 'coco', 'audiocaps', 'clotho')
   }
@@ -38,7 +36,7 @@ def test_recipes_that_must_have_a_sample():
 
 
 @pytest.mark.parametrize('recipe', RECIPES)
-def test_the_sample_of_a_recipe_makes_steps(recipe, tmp_path, monkeypatch):
+def test_the_sample_of_a_recipe_is_ready_to_run(recipe, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   module = importlib.import_module(f'configs.{recipe}')
   assert f'{recipe}.py:' in inspect.getdoc(module)
@@ -47,14 +45,15 @@ def test_the_sample_of_a_recipe_makes_steps(recipe, tmp_path, monkeypatch):
   extract.ensure(config.extract)
   exp = experiment.build(config)
   assert all(exp.sources[split].size for split in ('train', 'test'))
-  state = exp.init(KEY)
-  for nth, segment in enumerate(exp.plan):
-    state, told = exp.steps[segment.phase](state, exp.batch(nth))
-    assert np.isfinite(told['loss'])
+  state, batch = jax.eval_shape(exp.init, KEY), exp.batch()
+  for segment in exp.plan:
+    after, told = jax.eval_shape(exp.steps[segment.phase], state, batch)
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+    assert 'loss' in told
 
 
-@pytest.mark.parametrize('name', files.SETS)
-def test_a_data_set_is_prepared_learnt_and_tested(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize('name', sorted({*files.SETS} - {'cremad'}))
+def test_a_data_set_is_prepared_and_learnt_from(name, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   config = files.get_config(f'{name},sample')
   for m in config.encoders:
@@ -66,5 +65,9 @@ def test_a_data_set_is_prepared_learnt_and_tested(name, tmp_path, monkeypatch):
   config.evals = dict(classification={})
   config.run.eval_epochs = 0.0
   config.mesh = dict(data=1, seed=1)
-  results = train.run(experiment.build(config), tmp_path / 'run')
-  assert 0 <= results['test']['joint']['accuracy']['mean'] <= 1
+  exp = experiment.build(config)
+  state, told = exp.steps['joint'](exp.init(KEY), exp.batch())
+  assert np.isfinite(told['loss']) and int(state.step) == 1
+  batch = exp.batch(0, 'test')
+  out = exp.predict(state, batch)
+  assert np.isfinite(out.joint[np.asarray(batch['mask'])]).all()

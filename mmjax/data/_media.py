@@ -9,7 +9,6 @@ import contextlib
 import io
 import math
 import os
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,7 +24,6 @@ _TURNS = {
   180: PIL.Image.Transpose.ROTATE_180,
   -180: PIL.Image.Transpose.ROTATE_180,
 }  # degrees counterclockwise
-_BOMBS = (PIL.Image.DecompressionBombWarning, PIL.Image.DecompressionBombError)
 
 
 class MediaError(ValueError):
@@ -108,13 +106,14 @@ def picture(path: os.PathLike | str, size: int) -> np.ndarray:
   than any camera has (`PIL.Image.MAX_IMAGE_PIXELS`).
   """
   try:
-    with warnings.catch_warnings(), PIL.Image.open(path) as image:
-      warnings.simplefilter('error', PIL.Image.DecompressionBombWarning)
+    with PIL.Image.open(path) as image:
+      if image.width * image.height > (PIL.Image.MAX_IMAGE_PIXELS or math.inf):
+        raise ValueError(f'{image.width} x {image.height} pixels are too many')
       image = PIL.ImageOps.exif_transpose(image).convert('RGB')
       return np.asarray(
         image.resize((size, size), PIL.Image.Resampling.BILINEAR)
       )
-  except (*_BOMBS, OSError, SyntaxError, ValueError, EOFError) as error:
+  except Exception as error:  # damage makes PIL raise anything
     raise MediaError(path, _reason(path, 'picture', error)) from error
 
 
@@ -179,7 +178,9 @@ def _stream(path: os.PathLike | str, kind: str) -> Iterator[tuple[Any, Any]]:
       if stream is None:
         raise MediaError(path, f'has no {kind} stream')
       yield container, stream
-  except av.FFmpegError as error:
+  except (MediaError, MemoryError):
+    raise
+  except Exception as error:  # damage makes PyAV raise more than its own
     raise MediaError(path, _reason(path, kind, error)) from error
 
 

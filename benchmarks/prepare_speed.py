@@ -1,0 +1,51 @@
+r"""How fast clips are prepared, and whether all cores work.
+
+Renders RAVDESS' layout, 16 clips of sound and film by each of `--actors`, and
+prepares it with one thread and with one per core, in turn:
+
+  python benchmarks/prepare_speed.py --actors=63
+"""
+
+import argparse
+import os
+import pathlib
+import resource
+import tempfile
+import time
+
+from mmjax.data import ravdess
+
+
+def prepared(raw: pathlib.Path, workers: int) -> tuple[int, float, float]:
+  """Clips, seconds by the clock, seconds of CPU."""
+  with tempfile.TemporaryDirectory() as folder:
+    wall, cpu = time.monotonic(), _cpu()
+    done = ravdess.prepare(raw, folder, audio='spectrogram', workers=workers)
+    return sum(done.counts.values()), time.monotonic() - wall, _cpu() - cpu
+
+
+def _cpu() -> float:
+  used = resource.getrusage(resource.RUSAGE_SELF)
+  return used.ru_utime + used.ru_stime
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser()
+  parser.add_argument('--actors', type=int, default=63)
+  parser.add_argument('--rounds', type=int, default=1)
+  asked = parser.parse_args()
+  cores = os.cpu_count() or 1
+  with tempfile.TemporaryDirectory() as folder:
+    raw = pathlib.Path(folder) / 'raw'
+    ravdess.render(raw, actors=asked.actors)
+    for _ in range(asked.rounds):
+      for workers in (1, cores):
+        clips, wall, cpu = prepared(raw, workers)
+        print(
+          f'{workers} threads: {clips} clips in {wall:.1f} s, '
+          f'{clips / wall:.1f} clips/s, {cpu / wall:.2f} cores busy'
+        )
+
+
+if __name__ == '__main__':
+  main()
