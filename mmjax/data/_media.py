@@ -18,6 +18,7 @@ import PIL.ImageOps
 import scipy.signal
 
 _LFS = b'version https://git-lfs'
+_RATES = 1_000, 1_000_000  # Hz; others are damage, and endless to resample
 _TURNS = {
   90: PIL.Image.Transpose.ROTATE_90,
   -90: PIL.Image.Transpose.ROTATE_270,
@@ -50,6 +51,8 @@ def audio(
   with _stream(path, 'audio') as (container, stream):
     to_float = av.AudioResampler(format='fltp')
     source = stream.codec_context.sample_rate
+    if not _RATES[0] <= source <= _RATES[1]:
+      raise MediaError(path, f'claims a sampling rate of {source} Hz')
     for frame in container.decode(stream):
       parts += [f.to_ndarray().mean(0) for f in to_float.resample(frame)]
   x_T = np.concatenate(parts) if parts else np.zeros(0, np.float32)
