@@ -14,10 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax import _experiment_parts as parts
-from mmjax import experiment, folder
+from mmjax import checkpoint, experiment, folder
 from mmjax._compose import named, plain
 from mmjax.base import Ragged, Source
-from mmjax.checkpoint import Checkpoints
 from mmjax.data import feed
 from mmjax.lab import latents, subsets
 
@@ -42,10 +41,7 @@ def of_run(workdir: pathlib.Path, held_out: float) -> subsets.Data:
   Raises ValueError if the folder holds no run, or no checkpoint.
   """
   exp = experiment.build(folder.read_config(workdir))
-  with Checkpoints(workdir / 'checkpoints', read_only=True) as checkpoints:
-    found = checkpoints.restore(exp.seeds.abstract, exp.run.select)
-  if found is None:
-    raise ValueError(f'{workdir} has no checkpoint yet: let it train first.')
+  found = checkpoint.selected(workdir, exp.seeds.abstract, exp.run.select)
   tables = {
     split: _latents(exp, found.state, split)
     for split in SPLITS

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mmjax import sharding
+from mmjax import checkpoint, sharding
 from mmjax.base import PyTree, TrainState
-from mmjax.checkpoint import Checkpoints
 from mmjax.experiment import Experiment
 
 
@@ -35,13 +34,7 @@ def of_run(exp: Experiment, workdir: pathlib.Path, index: int) -> Model:
       + ('models, 0 to ' + str(count - 1) if count > 1 else 'model, 0')
       + '.'
     )
-  with Checkpoints(workdir / 'checkpoints', read_only=True) as checkpoints:
-    found = checkpoints.restore(exp.seeds.abstract, exp.run.select)
-  if found is None:
-    raise ValueError(
-      f'{workdir} has no checkpoint yet. Start the run again, and it goes on '
-      'to the first one.'
-    )
+  found = checkpoint.selected(workdir, exp.seeds.abstract, exp.run.select)
   parts, key, kind = _picked(exp, found.state, index)
   origin = {
     'run': workdir.resolve().name,

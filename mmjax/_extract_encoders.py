@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from mmjax import experiment, folder, sharding, train
+from mmjax import checkpoint, experiment, folder, sharding, train
 from mmjax.base import TrainState
 from mmjax.checkpoint import Checkpoints, Restored
 from mmjax.experiment import Experiment
@@ -37,12 +37,7 @@ def initial(exp: Experiment) -> Encoders:
 
 def of_run(exp: Experiment, workdir: pathlib.Path) -> Encoders:
   """Of the checkpoint that the run selects. Raises ValueError without one."""
-  found = _restored(exp, workdir)
-  if found is None:
-    raise ValueError(
-      f'{workdir} has no checkpoint yet. Start the run again, and it goes on '
-      'to the first one.'
-    )
+  found = checkpoint.selected(workdir, exp.seeds.abstract, exp.run.select)
   return _of(exp, found, workdir)
 
 

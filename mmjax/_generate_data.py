@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mmjax import experiment, folder
+from mmjax import checkpoint, experiment, folder
 from mmjax._compose import lookup
 from mmjax._generate_settings import PLACE
 from mmjax.base import Source
-from mmjax.checkpoint import Checkpoints
 from mmjax.data import feed
 
 SPLITS = ('train', 'validation', 'test')
@@ -70,10 +69,7 @@ def of_run(
         f'{", ".join(exp.kit.modalities)}.'
       )
   sources = _sources(exp, recipe_data, target)
-  with Checkpoints(run_folder / 'checkpoints', read_only=True) as checkpoints:
-    found = checkpoints.restore(exp.seeds.abstract, exp.run.select)
-  if found is None:
-    raise ValueError(f'{run_folder} has no checkpoint yet: let it train first.')
+  found = checkpoint.selected(run_folder, exp.seeds.abstract, exp.run.select)
   parts = {}
   for split, pictures in sources.items():
     rows = _rows(exp, found.state, split, (condition, source))

@@ -31,8 +31,7 @@ def train():
 def eval():
   import jax
 
-  from mmjax import evaluate, folder, log
-  from mmjax.checkpoint import Checkpoints
+  from mmjax import checkpoint, evaluate, folder, log
 
   if not FLAGS.workdir:
     raise ValueError('--mode=eval needs the --workdir of a run.')
@@ -48,13 +47,7 @@ def eval():
     raise ValueError('--drop leaves no modality: keep at least one.')
   if not exp.sources[FLAGS.split].size:
     raise ValueError(f'--split={FLAGS.split} has no example in these data.')
-  with Checkpoints(workdir / 'checkpoints', read_only=True) as checkpoints:
-    found = checkpoints.restore(exp.seeds.abstract, exp.run.select)
-  if found is None:
-    raise ValueError(
-      f'{workdir} has no checkpoint yet. Start the run again, and it goes on '
-      'to the first one.'
-    )
+  found = checkpoint.selected(workdir, exp.seeds.abstract, exp.run.select)
   results = evaluate.run(exp, found.state, (FLAGS.split,), drop=FLAGS.drop)
   if jax.process_index() == 0:
     from rich.console import Console

@@ -251,6 +251,21 @@ class _Keep:
     return [step == best or step in steps[-self.latest :] for step in steps]
 
 
+def selected(workdir: pathlib.Path, abstract: Any, which: str) -> Restored:
+  """The checkpoint that a run selects; `which` is 'latest' or 'best'.
+
+  Raises ValueError if the run has none yet.
+  """
+  with Checkpoints(workdir / 'checkpoints', read_only=True) as checkpoints:
+    found = checkpoints.restore(abstract, which)
+  if found is None:
+    raise ValueError(
+      f'{workdir} has no checkpoint yet. Start the run again, and it goes on '
+      'to the first one.'
+    )
+  return found
+
+
 def _free(folder: pathlib.Path) -> int:
   return shutil.disk_usage(folder).free
 

@@ -17,17 +17,21 @@ import safetensors.numpy
 import tiny
 from flax import traverse_util
 
-from mmjax import experiment, train
+from mmjax import experiment, optim, train
+from mmjax import kit as kits
 from mmjax.base import Ragged
+from mmjax.methods import joint
 from mmjax.models import (
   _layout,
   _weights,
   bert,
   clip_text,
+  net,
   pretrained,
   resnet,
   vit,
 )
+from mmjax.models.fusion import late
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden'
 KEY = jax.random.key(0)
@@ -327,6 +331,53 @@ def test_rates_fall_from_layer_to_layer():
   made, variables, _ = tuned(tune='lora', layer_decay=0.5)
   factors = flat(made.scales(variables['params']))
   assert factors['layer_0/query/thin_in'] == 0.25
+
+
+def test_a_step_moves_layers_at_their_own_rates():
+  """One of plain gradient descent, so that moves are rates times gradients."""
+  x = golden('bert')[1]
+  batch = {
+    'text': x,
+    'label': np.array([0, 1]),
+    'index': np.arange(2),
+    'mask': np.ones(2, bool),
+    'present': {'text': np.ones(2, bool)},
+  }
+  moved = {}
+  for decay in (1.0, 0.5):
+    encoder = tuned(layer_decay=decay)[0]
+    made = net.compose(
+      {'text': encoder}, late.make(modalities=('text',), num_classes=2)
+    )
+    optimizer = optim.sgd(lr=0.1, momentum=0.0, weight_decay=0.0)
+    kit = kits.make(
+      made,
+      optimizer,
+      lambda step: 0.1,  # noqa: ARG005
+      modalities=('text',),
+      class_names=('a', 'b'),
+      num_examples=2,
+      steps_per_epoch=1,
+      head='late',
+    )
+    method = joint.make(kit)
+    state = jax.jit(
+      lambda key, m=made, o=optimizer, j=method: kits.init(m, o, j, batch, key)
+    )(KEY)
+    after, _ = jax.jit(method.phases['joint'].step)(state, batch)
+    moved[decay] = flat(
+      jax.tree.map(lambda a, b: a - b, after.params, state.params)['text']
+    )
+  for name, factor in (
+    ('projection/kernel', 1.0),
+    ('layer_1/up/kernel', 0.5),
+    ('layer_0/up/kernel', 0.25),
+    ('words/embedding', 0.125),
+  ):
+    assert np.abs(moved[1.0][name]).max() > 0
+    want = factor * moved[1.0][name]
+    scale = np.abs(moved[1.0][name]).max()
+    np.testing.assert_allclose(moved[0.5][name], want, atol=1e-3 * scale)
 
 
 def test_a_run_with_published_weights(tmp_path):

@@ -1,7 +1,7 @@
 """The transformer layer in the forms that published encoders have it."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Protocol
 
 import flax.linen as nn
 import jax
@@ -82,23 +82,50 @@ class Layer(nn.Module):
     return nn.Dense(x_BTD.shape[-1], dtype=self.dtype, name='down')(h)
 
 
+class Encoder(Protocol):
+  """What `stack` reads of the module that calls it."""
+
+  layers: int
+  heads: int
+  hidden: int
+  activation: str
+  eps: float
+  dropout: float
+  remat: bool
+  dtype: str
+
+
 def stack(
-  layers: int,
+  encoder: Encoder,
   x_BTD: Array,
   mask: Array | None,
   train: bool,
   *,
-  remat: bool,
-  **of: Any,
+  layers: int = 0,
+  order: str = 'pre',
+  scaled: bool = False,
+  key_bias: bool = True,
 ) -> Array:
-  """`layers` of them, called layer_0.., inside a compact module.
+  """The layers of an encoder, called layer_0.., inside its compact method.
 
-  With `remat`, what a layer computes is computed again for its gradient.
+  `layers` is how many, where these are not `encoder.layers`. With
+  `encoder.remat`, what a layer computes is computed again for its gradient.
   """
   # Whether it trains is no array: it decides what is traced.
-  make = nn.remat(Layer, static_argnums=(3,)) if remat else Layer
-  for i in range(layers):
-    x_BTD = make(**of, name=f'layer_{i}')(x_BTD, mask, train)
+  make = nn.remat(Layer, static_argnums=(3,)) if encoder.remat else Layer
+  for i in range(layers or encoder.layers):
+    x_BTD = make(
+      encoder.heads,
+      encoder.hidden,
+      order,
+      encoder.activation,
+      encoder.eps,
+      scaled,
+      key_bias,
+      encoder.dropout,
+      encoder.dtype,
+      name=f'layer_{i}',
+    )(x_BTD, mask, train)
   return x_BTD
 
 

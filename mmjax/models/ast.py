@@ -52,19 +52,7 @@ class Ast(nn.Module):
     x = _spectra.picture('ast', x, self.frames, self.mels, self.mean, self.std)
     h_BPD = self._embed(x)
     h_BPD = nn.Dropout(self.dropout, deterministic=not train)(h_BPD)
-    h_BPD = _layer.stack(
-      self.layers,
-      h_BPD,
-      None,
-      train,
-      remat=self.remat,
-      heads=self.heads,
-      hidden=self.hidden,
-      activation=self.activation,
-      eps=self.eps,
-      dropout=self.dropout,
-      dtype=self.dtype,
-    ).astype(jnp.float32)
+    h_BPD = _layer.stack(self, h_BPD, None, train).astype(jnp.float32)
     z_BD = nn.LayerNorm(self.eps, name='norm')(h_BPD[:, :2]).mean(1)
     if self.width != self.channels:
       z_BD = nn.Dense(self.width, name='projection')(z_BD)

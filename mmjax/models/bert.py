@@ -58,18 +58,7 @@ class Bert(nn.Module):
     h_BTD = self._embed(ids_BT, mask_BT)
     h_BTD = nn.Dropout(self.dropout, deterministic=not train)(h_BTD)
     h_BTD = _layer.stack(
-      self.layers,
-      h_BTD,
-      _layer.keys(mask_BT),
-      train,
-      remat=self.remat,
-      heads=self.heads,
-      hidden=self.hidden,
-      order='post',
-      activation=self.activation,
-      eps=self.eps,
-      dropout=self.dropout,
-      dtype=self.dtype,
+      self, h_BTD, _layer.keys(mask_BT), train, order='post'
     ).astype(jnp.float32)
     if self.pool == 'steps':
       return base.Ragged(self._project(h_BTD), mask_BT)

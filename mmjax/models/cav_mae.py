@@ -57,17 +57,7 @@ class CavMae(nn.Module):
     h_NPD = self._embed(x_NHWC)
     h_NPD = nn.Dropout(self.dropout, deterministic=not train)(h_NPD)
     h_NPD = _layer.stack(
-      self.layers + self.shared,
-      h_NPD,
-      None,
-      train,
-      remat=self.remat,
-      heads=self.heads,
-      hidden=self.hidden,
-      activation=self.activation,
-      eps=self.eps,
-      dropout=self.dropout,
-      dtype=self.dtype,
+      self, h_NPD, None, train, layers=self.layers + self.shared
     ).astype(jnp.float32)
     z_ND = nn.LayerNorm(self.eps, name='norm')(h_NPD).mean(1)
     z_BD = _sequence.mean(z_ND.reshape(*mask_BT.shape, -1), mask_BT)

@@ -61,17 +61,7 @@ class ClipText(nn.Module):
     h_BTD = h_BTD + places(jnp.arange(T))[None]
     before = jnp.tril(jnp.ones((T, T), bool))[None, None]
     h_BTD = _layer.stack(
-      self.layers,
-      h_BTD,
-      _layer.keys(mask_BT) & before,
-      train,
-      remat=self.remat,
-      heads=self.heads,
-      hidden=self.hidden,
-      activation=self.activation,
-      eps=self.eps,
-      dropout=self.dropout,
-      dtype=self.dtype,
+      self, h_BTD, _layer.keys(mask_BT) & before, train
     ).astype(jnp.float32)
     h_BTD = nn.LayerNorm(self.eps, name='norm')(h_BTD)
     # The last token that is real is the one that ends the text.

@@ -60,17 +60,7 @@ class M3ae(nn.Module):
     h_NTD = self._begin(h_NTD)
     mask_NT = jnp.pad(mask_NT, ((0, 0), (1, 0)), constant_values=True)
     h_NTD = _layer.stack(
-      self.layers,
-      h_NTD,
-      _layer.keys(mask_NT) if text else None,
-      train,
-      remat=self.remat,
-      heads=self.heads,
-      hidden=self.hidden,
-      activation=self.activation,
-      eps=self.eps,
-      dropout=self.dropout,
-      dtype=self.dtype,
+      self, h_NTD, _layer.keys(mask_NT) if text else None, train
     ).astype(jnp.float32)
     h_NTD = nn.LayerNorm(self.eps, name='norm')(h_NTD)
     first = self.pool == 'first'

@@ -168,20 +168,7 @@ class Vit(nn.Module):
       )
     h_NPD = self._embed(frames.reshape(B * T, H, W, -1))
     h_NPD = nn.Dropout(self.dropout, deterministic=not train)(h_NPD)
-    h_NPD = _layer.stack(
-      self.layers,
-      h_NPD,
-      None,
-      train,
-      remat=self.remat,
-      heads=self.heads,
-      hidden=self.hidden,
-      activation=self.activation,
-      eps=self.eps,
-      scaled=self.scaled,
-      dropout=self.dropout,
-      dtype=self.dtype,
-    )
+    h_NPD = _layer.stack(self, h_NPD, None, train, scaled=self.scaled)
     z_BTD = self._pool(h_NPD.astype(jnp.float32)).reshape(B, T, -1)
     z_BD = _sequence.mean(z_BTD, mask_BT)
     if z_BD.shape[-1] != self.width:

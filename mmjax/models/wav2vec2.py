@@ -87,18 +87,7 @@ class Wav2Vec2(nn.Module):
     h_BTD = outer(h_BTD) if self.order == 'post' else h_BTD
     h_BTD = nn.Dropout(self.dropout, deterministic=not train)(h_BTD)
     h_BTD = _layer.stack(
-      self.layers,
-      h_BTD,
-      _layer.keys(mask_BT),
-      train,
-      remat=self.remat,
-      heads=self.heads,
-      hidden=self.hidden,
-      order=self.order,
-      activation=self.activation,
-      eps=self.eps,
-      dropout=self.dropout,
-      dtype=self.dtype,
+      self, h_BTD, _layer.keys(mask_BT), train, order=self.order
     )
     h_BTD = outer(h_BTD) if self.order == 'pre' else h_BTD
     h_BTD = h_BTD.astype(jnp.float32)

@@ -61,18 +61,7 @@ class Whisper(nn.Module):
     h_BTD = h_BTD + _layer.positions(h_BTD.shape[1], self.channels)[None]
     h_BTD = nn.Dropout(self.dropout, deterministic=not train)(h_BTD)
     h_BTD = _layer.stack(
-      self.layers,
-      h_BTD,
-      _layer.keys(mask_BT),
-      train,
-      remat=self.remat,
-      heads=self.heads,
-      hidden=self.hidden,
-      activation=self.activation,
-      eps=self.eps,
-      key_bias=False,
-      dropout=self.dropout,
-      dtype=self.dtype,
+      self, h_BTD, _layer.keys(mask_BT), train, key_bias=False
     ).astype(jnp.float32)
     h_BTD = nn.LayerNorm(self.eps, name='norm')(h_BTD)
     if self.pool == 'steps':
