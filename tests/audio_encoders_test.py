@@ -1,16 +1,16 @@
 """Encoders of sound with published weights, CAV-MAE and M3AE, their inputs."""
 
 import functools
-import pathlib
 import pickle
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import published
 import pytest
-import safetensors.numpy
 import tiny
 from flax import traverse_util
+from published import KEY, check_gradients, close, filled, run, shapes
 
 from mmjax.base import Ragged
 from mmjax.data import _kinds, _spectrogram
@@ -25,8 +25,6 @@ from mmjax.models import (
   whisper,
 )
 
-GOLDEN = pathlib.Path(__file__).parent / 'golden'
-KEY = jax.random.key(0)
 SIZES = dict(width=24, channels=24, layers=2, heads=4, hidden=40)
 SPEECH = dict(
   **SIZES,
@@ -72,30 +70,10 @@ def given(name, inputs, output):
   return (Ragged(x, inputs['mask']) if ragged else x), output
 
 
-@functools.cache
 def golden(name):
   """(weights, input, output) of random weights."""
-  with np.load(GOLDEN / f'{name.partition(" ")[0]}.npz') as file:
-    stored = dict(file)
-  output = stored.pop('output')
-  inputs = {n: stored.pop(n) for n in list(stored) if n.startswith('input/')}
-  inputs = {n.removeprefix('input/'): x for n, x in inputs.items()}
-  return stored, *given(name, inputs, output)
-
-
-def shapes(module, x):
-  return jax.eval_shape(lambda: module.init(KEY, x, np.ones(2, bool), False))
-
-
-def filled(module, weights, x, folder):
-  """Variables with the weights, by way of a file."""
-  path = folder / 'weights.safetensors'
-  weights = {n: np.ascontiguousarray(w) for n, w in weights.items()}
-  safetensors.numpy.save_file(weights, path)
-  variables = shapes(module, x)
-  read = pretrained.load(str(path), module.layout(), variables, 'encoders.m')
-  blank = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), variables)
-  return _layout.fill(blank, read)
+  of = published.golden(name.partition(' ')[0])
+  return of.weights, *given(name, of.inputs, of.output)
 
 
 @functools.cache
@@ -107,18 +85,6 @@ def loaded(name, folder):
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
   return tmp_path_factory.mktemp('weights')
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def run(module, variables, x):
-  count = len(jax.tree.leaves(x)[0])
-  return module.apply(variables, x, jnp.ones(count, bool), False)
-
-
-def close(z, want, atol=1e-5):
-  if isinstance(z, Ragged):
-    z, want = (np.where(z.mask[..., None], v, 0) for v in (z.values, want))
-  np.testing.assert_allclose(z, want, atol=atol)
 
 
 @pytest.mark.parametrize('name', CASES)
@@ -135,11 +101,19 @@ def test_outputs_are_the_published_models(name, folder):
 )
 def test_outputs_of_other_weights(of, names, tmp_path):
   make = original()
-  weights, output, inputs = getattr(make, of)(5)
+  weights, output, inputs, gradients = getattr(make, of)(5)
   for name in names:
     x, want = given(name, inputs, output.detach().numpy())
     variables = filled(CASES[name], weights, x, tmp_path)
     close(run(CASES[name], variables, x), want)
+    check_gradients(CASES[name], weights, gradients, x, tmp_path)
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_gradients_are_the_published_models(name, tmp_path):
+  of = published.golden(name.partition(' ')[0])
+  x = golden(name)[1]
+  check_gradients(CASES[name], of.weights, of.gradients, x, tmp_path)
 
 
 def test_gradient_with_respect_to_the_waveform_is_pytorchs(folder):
@@ -367,7 +341,7 @@ def tone(seconds=1.0):
 
 
 def test_log_mel_bands_are_whispers():
-  with np.load(GOLDEN / 'whisper_mel.npz') as file:
+  with np.load(published.GOLDEN / 'whisper_mel.npz') as file:
     want = file['output']
   got = _spectrogram.whisper(tone())
   assert got.shape == (3000, 80) and got.dtype == np.float32

@@ -12,10 +12,12 @@ import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
+import published
 import pytest
 import safetensors.numpy
 import tiny
 from flax import traverse_util
+from published import GOLDEN, KEY, check_gradients, close, run, shapes
 
 from mmjax import experiment, optim, train
 from mmjax import kit as kits
@@ -33,8 +35,6 @@ from mmjax.models import (
 )
 from mmjax.models.fusion import late
 
-GOLDEN = pathlib.Path(__file__).parent / 'golden'
-KEY = jax.random.key(0)
 SIZES = dict(channels=24, layers=2, heads=4, hidden=40)
 TEXT = dict(**SIZES, vocab=60, max_length=20)
 IMAGE = dict(**SIZES, image=28, patch=7)
@@ -63,19 +63,14 @@ CASES = {
   'resnet18': resnet.make(width=16, depth=18, **STAGES),
   'resnet50': resnet.make(width=64, depth=50, **STAGES),
 }
-GRADIENTS = ('bert', 'clip_image', 'resnet18')  # one of each family
 
 
 def golden(name: str):
   """(weights' path, input, output) of a published architecture."""
-  with np.load(GOLDEN / f'{name}.npz') as file:
-    of = {n.removeprefix('input/'): file[n] for n in file if 'input/' in n}
-    x = of['x'] if 'x' in of else Ragged(of['ids'], of['mask'])
-    return GOLDEN / f'{name}.npz', x, file['output']
-
-
-def shapes(module, x):
-  return jax.eval_shape(lambda: module.init(KEY, x, np.ones(2, bool), False))
+  of = published.golden(name)
+  x = of.inputs
+  x = x['x'] if 'x' in x else Ragged(x['ids'], x['mask'])
+  return GOLDEN / f'{name}.npz', x, of.output
 
 
 def loaded(name: str, module=None):
@@ -91,72 +86,21 @@ def loaded(name: str, module=None):
 def quietly(path, module, variables):
   """The goldens hold inputs and outputs as well, which are no weights."""
   layout = module.layout()
-  ignored = (*layout.ignored, 'input/', 'output')
+  ignored = (*layout.ignored, 'input/', 'gradient/', 'output')
   layout = layout._replace(ignored=ignored)
   return pretrained.load(str(path), layout, variables, 'config.encoders.m')
-
-
-def run(module, variables, x):
-  return jax.jit(lambda v, x: module.apply(v, x, jnp.ones(2, bool), False))(
-    variables, x
-  )
 
 
 @pytest.mark.parametrize('name', CASES)
 def test_outputs_are_pytorchs(name):
   module, variables, x, want = loaded(name)
-  z = run(module, variables, x)
-  if isinstance(z, Ragged):
-    z, want = (np.where(x.mask[:, :, None], v, 0) for v in (z.values, want))
-  np.testing.assert_allclose(z, want, atol=1e-5)
+  close(run(module, variables, x), want)
 
 
-@pytest.mark.parametrize('name', GRADIENTS)
-def test_gradients_are_pytorchs(name):
-  torch = pytest.importorskip('torch')
-  pytest.importorskip('transformers')
-  from golden import make_encoders as make
-
-  module, variables, x, _ = loaded(name)
-  if name == 'resnet18':
-    net = make.randomize(make.ResNet((2, 2, 2, 2), 2, False), 18)
-    weight = net.conv1.weight
-    out = net(make.pictures()[1])
-    path = ('params', 'Conv_0', 'kernel')
-  elif name == 'clip_image':
-    text = dict(**make.SIZES, **make.TEXT, eos_token_id=59)
-    config = make.hf.CLIPConfig(
-      text_config=text,
-      vision_config=dict(**make.SIZES, **make.IMAGE),
-      projection_dim=12,
-    )
-    net = make.randomize(make.hf.CLIPModel(config), 4)
-    tower = net.vision_model
-    out = net.visual_projection(tower(make.pictures()[1]).pooler_output)
-    weight = net.state_dict(keep_vars=True)[
-      'vision_model.encoder.layers.0.mlp.fc1.weight'
-    ]
-    path = ('params', 'layer_0', 'up', 'kernel')
-  else:
-    sizes = dict(**make.SIZES, **make.TEXT)
-    net = make.hf.BertModel(make.hf.BertConfig(**sizes, layer_norm_eps=1e-5))
-    make.randomize(net, 1)
-    ids, mask = make.tokens()
-    out = net(torch.tensor(ids), torch.tensor(mask.astype(int)))
-    out = out.last_hidden_state[:, 0]
-    weight = net.encoder.layer[0].attention.self.query.weight
-    path = ('params', 'layer_0', 'query', 'kernel')
-    module = bert.make(width=24, **TEXT, eps=1e-5)
-  (out**2).sum().backward()
-  want = weight.grad.numpy()
-  want = want.T if want.ndim == 2 else want.transpose(2, 3, 1, 0)
-  grad = jax.jit(
-    jax.grad(
-      lambda v: jnp.sum(module.apply(v, x, jnp.ones(2, bool), False) ** 2)
-    )
-  )(variables)
-  got = traverse_util.flatten_dict(grad)[path]
-  np.testing.assert_allclose(got, want, atol=1e-5 * np.abs(want).max())
+@pytest.mark.parametrize('name', CASES)
+def test_gradients_are_pytorchs(name, tmp_path):
+  of, x = published.golden(name), golden(name)[1]
+  check_gradients(CASES[name], of.weights, of.gradients, x, tmp_path)
 
 
 @pytest.mark.parametrize('name', CASES)
@@ -384,10 +328,7 @@ def test_a_run_with_published_weights(tmp_path):
   """From a folder to a trained model that does not need the folder any more."""
   model, data = tmp_path / 'model', tiny.write(tmp_path, ('audio',))
   model.mkdir()
-  with np.load(GOLDEN / 'bert.npz') as file:
-    weights = {
-      n: file[n] for n in file if not n.startswith(('input', 'output'))
-    }
+  weights = published.golden('bert').weights
   safetensors.numpy.save_file(weights, str(model / 'model.safetensors'))
   with np.load(data) as file:
     fields = dict(file)
@@ -408,9 +349,9 @@ def test_a_run_with_published_weights(tmp_path):
   config.optim = dict(name='adamw', lr=0.02, weight_decay=0.1)
   exp = experiment.build(config)
   first = exp.init(KEY)
-  published = weights['encoder.layer.1.output.dense.weight'].T
+  want = weights['encoder.layer.1.output.dense.weight'].T
   kernel = first.params['text']['layer_1']['down']['kernel']
-  np.testing.assert_array_equal(kernel, published)
+  np.testing.assert_array_equal(kernel, want)
   results = train.run(exp, tmp_path / 'run')
   accuracy = results['test']['joint']['accuracy']['mean']
   assert accuracy > 0.8
@@ -468,11 +409,7 @@ def test_weights_that_do_not_fit_are_told():
 
 def saved(folder, **change) -> pathlib.Path:
   """BERT's as a .npz, with some tensors replaced."""
-  with np.load(GOLDEN / 'bert.npz') as file:
-    weights = {
-      n: file[n] for n in file if not n.startswith(('input', 'output'))
-    }
-  np.savez(folder / 'w.npz', **{**weights, **change})
+  np.savez(folder / 'w.npz', **{**published.golden('bert').weights, **change})
   return folder / 'w.npz'
 
 

@@ -92,11 +92,12 @@ def frames(
   if not times:
     raise MediaError(path, f'the video stream holds no frames{_within(span)}')
   wanted = _middles(times, count)
-  images = {}
+  images, to_rgb = {}, _av().video.reformatter.VideoReformatter()
   with _stream(path, 'video') as (container, stream):
     for i, frame in enumerate(_of(container, stream, span)):
       if i in wanted:
-        images[i] = _square(frame, size, box)
+        rgb = to_rgb.reformat(frame, format='rgb24', threads=1)
+        images[i] = _square(rgb, frame.rotation, size, box)
       if len(images) == len(set(wanted)):
         break
   return np.stack([images[i] for i in wanted])
@@ -159,11 +160,11 @@ def _within(span: tuple[float, float] | None) -> str:
 
 
 def _square(
-  frame: Any, size: int, box: tuple[float, ...] | None = None
+  rgb: Any, rotation: int, size: int, box: tuple[float, ...] | None
 ) -> np.ndarray:
-  image = frame.to_image()
-  if frame.rotation in _TURNS:
-    image = image.transpose(_TURNS[frame.rotation])
+  image = PIL.Image.fromarray(rgb.to_ndarray())
+  if rotation in _TURNS:
+    image = image.transpose(_TURNS[rotation])
   if box:
     width, height = image.size
     image = image.crop([round(b * s) for b, s in zip(box, (width, height) * 2)])
@@ -180,6 +181,8 @@ def _stream(path: os.PathLike | str, kind: str) -> Iterator[tuple[Any, Any]]:
       stream = container.streams.best(kind)
       if stream is None:
         raise MediaError(path, f'has no {kind} stream')
+      # Many files at a time beat many threads on one, and each costs to start.
+      stream.codec_context.thread_count = 1
       yield container, stream
   except (MediaError, MemoryError):
     raise

@@ -92,15 +92,24 @@ def _scan(raw: pathlib.Path, channel: str) -> _corpus.Found:
   return _corpus.Found(entries, skipped)
 
 
-def render(folder: pathlib.Path, actors: int = 6) -> None:
-  """Two statements of each emotion by each actor."""
+def render(
+  folder: pathlib.Path,
+  actors: int = 6,
+  *,
+  seconds: float = 1.0,
+  size: tuple[int, int] = (96, 72),
+) -> None:
+  """Two statements of each emotion by each actor; films of 10 frames a second.
+
+  `size` is their width and height.
+  """
   for actor in range(1, actors + 1):
     for label in range(len(CLASS_NAMES)):
       for statement in (1, 2):
         draw = _render.rng(actor, label, statement)
         name = f'01-{label + 1:02}-01-{statement:02}-01-{actor:02}'
         home = folder / f'Actor_{actor:02}'
-        x_T = _render.sound(label, draw, rate=48000)
+        x_T = _render.sound(label, draw, seconds=seconds, rate=48000)
         _render.write_wav(home / f'03-{name}.wav', x_T, 48000)
-        images = _render.film(label, draw)
+        images = _render.film(label, draw, seconds=seconds, size=size)
         _render.write_video(home / f'01-{name}.mp4', images, x_T, 48000)

@@ -14,7 +14,7 @@ import transformers as hf
 from flax import traverse_util
 
 from golden import make_encoders
-from golden.make_encoders import HERE, SIZES, files_of, randomize
+from golden.make_encoders import HERE, SIZES, files_of, gradients, randomize
 
 D, HEADS, HIDDEN = 24, 4, 40
 LENGTHS = (400, 263)  # samples of two waveforms
@@ -29,6 +29,7 @@ SPEECH = dict(
   layer_norm_eps=1e-5,
   vocab_size=9,
 )
+CONV = 'feature_extractor.conv_layers.0.conv.weight'
 LARGE = dict(
   feat_extract_norm='layer', do_stable_layer_norm=True, conv_bias=True
 )
@@ -47,7 +48,8 @@ def speech(made, seed: int):
   randomize(made, seed)
   alone = [torch.tensor(row[real])[None] for row, real in zip(x, mask)]
   out = torch.cat([made(row).last_hidden_state.mean(1) for row in alone])
-  return files_of(made), out, dict(x=x, mask=mask)
+  of = gradients(out, **{CONV: made.get_parameter(CONV)})
+  return files_of(made), out, dict(x=x, mask=mask), of
 
 
 def wav2vec2(seed: int):
@@ -56,8 +58,9 @@ def wav2vec2(seed: int):
 
 def hubert(seed: int):
   made = hf.HubertForCTC(hf.HubertConfig(**SPEECH))
-  _, out, inputs = speech(made.hubert, seed)
-  return files_of(made), out, inputs
+  _, out, inputs, of = speech(made.hubert, seed)
+  of = {f'hubert.{name}': gradient for name, gradient in of.items()}
+  return files_of(made), out, inputs, of
 
 
 def wav2vec2_large(seed: int):
@@ -74,7 +77,11 @@ def wav2vec2_large(seed: int):
     else name: value
     for name, value in files_of(made).items()
   }
-  return weights, out.last_hidden_state, dict(x=x, mask=mask)
+  name, out = f'wav2vec2.{CONV}', out.last_hidden_state
+  steps = made.wav2vec2._get_feat_extract_output_lengths(torch.tensor(LENGTHS))
+  real = np.arange(out.shape[1]) < steps.numpy()[:, None]
+  of = gradients(out, real, **{name: made.get_parameter(name)})
+  return weights, out, dict(x=x, mask=mask), of
 
 
 def whisper(seed: int):
@@ -100,7 +107,9 @@ def whisper(seed: int):
     made.model.encoder.embed_positions.weight.copy_(places)
   x = np.random.default_rng(seed).normal(size=(2, 40, 10)).astype(np.float32)
   out = made.model.encoder(torch.tensor(x.transpose(0, 2, 1)))
-  return files_of(made), out.last_hidden_state.mean(1), dict(x=x)
+  out, name = out.last_hidden_state.mean(1), 'model.encoder.conv1.weight'
+  of = gradients(out, **{name: made.get_parameter(name)})
+  return files_of(made), out, dict(x=x), of
 
 
 def ast(seed: int):
@@ -116,7 +125,7 @@ def ast(seed: int):
   x = np.random.default_rng(seed).normal(-4, 4, (2, 26, 16)).astype(np.float32)
   seen = (torch.tensor(x) + 4.2677393) / (2 * 4.5689974)
   out = made.audio_spectrogram_transformer(seen).pooler_output
-  return files_of(made), out, dict(x=x)
+  return files_of(made), out, dict(x=x), make_encoders.first(made, out)
 
 
 NORMS = ('', '_a', '_v')
@@ -190,7 +199,14 @@ def cav_mae(seed: int):
     ]
   )
   weights = {f'module.{k}': v for k, v in made.state_dict().items()}
-  return weights, out, dict(audio=audio, visual=visual)
+  of = {
+    f'module.patch_embed_{m}.proj.weight': dict(made.named_parameters())[
+      f'patch_embed_{m}.proj.weight'
+    ]
+    for m in 'av'
+  }
+  inputs = dict(audio=audio, visual=visual)
+  return weights, out, inputs, gradients(out, **of)
 
 
 class Attention(nn.Module):
@@ -282,12 +298,21 @@ def m3ae(seed: int):
     for name, value in sorted(flat.items())
   }
   weights = {name: value.astype(np.float32) for name, value in weights.items()}
-  tree = traverse_util.unflatten_dict(weights, sep='/')
-  image, text = jax.jit(M3ae().apply)({'params': tree}, *told)
   real = np.pad(mask, ((0, 0), (1, 0)), constant_values=True)[..., None]
-  text = (text * real).sum(1) / real.sum(1)
-  out = torch.tensor(np.stack([image.mean(1), text]))
-  return weights, out, dict(image=x, ids=ids, mask=mask)
+
+  def loss(tree):
+    image, text = M3ae().apply({'params': tree}, *told)
+    text = (text * real).sum(1) / real.sum(1)
+    out = jnp.stack([image.mean(1), text])
+    return jnp.sum(out**2), out
+
+  tree = traverse_util.unflatten_dict(weights, sep='/')
+  grad, out = jax.jit(jax.grad(loss, has_aux=True))(tree)
+  grad = traverse_util.flatten_dict(grad, sep='/')
+  of = ('image_embedding/kernel', 'text_embedding/embedding')
+  of = {name: np.asarray(grad[name]) for name in of}
+  inputs = dict(image=x, ids=ids, mask=mask)
+  return weights, torch.tensor(np.asarray(out)), inputs, of
 
 
 def wave(seconds: float = 1.0) -> np.ndarray:
@@ -318,7 +343,7 @@ CASES = {
 
 if __name__ == '__main__':
   for name, case in CASES.items():
-    weights, output, inputs = case(0)
-    make_encoders.save(name, weights, output, **inputs)
+    weights, output, inputs, of = case(0)
+    make_encoders.save(name, weights, output, of, **inputs)
   frames = spectrum(wave())[:110].astype(np.float32)  # the rest is silence
   np.savez_compressed(HERE / 'whisper_mel.npz', output=frames)

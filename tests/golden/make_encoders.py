@@ -51,8 +51,27 @@ def files_of(model) -> dict[str, np.ndarray]:
     return safetensors.numpy.load_file(f'{folder}/model.safetensors')
 
 
-def save(name: str, weights, output, **inputs) -> None:
+def gradients(output, mask=None, **weights) -> dict[str, np.ndarray]:
+  """Of the sum of squares of what is no padding, by the weights' names."""
+  if mask is not None and output.ndim == 3:
+    output = output * torch.tensor(mask)[..., None]
+  of = torch.autograd.grad((output**2).sum(), list(weights.values()))
+  return {name: grad.numpy() for name, grad in zip(weights, of)}
+
+
+def first(model, output, mask=None) -> dict[str, np.ndarray]:
+  """Gradients of the first weight of a saved model."""
+  name, weight = next(
+    (name, weight)
+    for name, weight in model.named_parameters()
+    if weight.ndim == 4 or 'word_embeddings' in name
+  )
+  return gradients(output, mask, **{name: weight})
+
+
+def save(name: str, weights, output, gradients, **inputs) -> None:
   told = {f'input/{key}': np.asarray(value) for key, value in inputs.items()}
+  told |= {f'gradient/{key}': value for key, value in gradients.items()}
   weights = {k: np.asarray(v) for k, v in weights.items()}
   output = output.detach().numpy()
   np.savez_compressed(HERE / f'{name}.npz', **weights, **told, output=output)
@@ -76,7 +95,8 @@ def bert(name: str, config, model, pad: int) -> None:
   randomize(made, 1)
   ids, mask = tokens(pad)
   out = made(torch.tensor(ids), torch.tensor(mask.astype(int)))
-  save(name, files_of(made), out.last_hidden_state, ids=ids, mask=mask)
+  out = out.last_hidden_state
+  save(name, files_of(made), out, first(made, out, mask), ids=ids, mask=mask)
 
 
 def pictures():
@@ -87,7 +107,8 @@ def pictures():
 def vits() -> None:
   x, seen = pictures()
   made = randomize(hf.ViTModel(hf.ViTConfig(**SIZES, **IMAGE)), 2)
-  save('vit', files_of(made), made(seen).last_hidden_state[:, 0], x=x)
+  out = made(seen).last_hidden_state[:, 0]
+  save('vit', files_of(made), out, first(made, out), x=x)
   sizes = {k: v for k, v in SIZES.items() if k != 'intermediate_size'}
   config = hf.Dinov2WithRegistersConfig(
     **sizes, **IMAGE, mlp_ratio=2, num_register_tokens=3
@@ -95,11 +116,11 @@ def vits() -> None:
   made = randomize(hf.Dinov2WithRegistersModel(config), 3)
   out = made(seen).last_hidden_state
   both = torch.cat([out[:, 0], out[:, 4:].mean(1)], 1)
-  save('dinov2', files_of(made), both, x=x)
+  save('dinov2', files_of(made), both, first(made, both), x=x)
   config = hf.Dinov2Config(**sizes, **IMAGE, mlp_ratio=2, use_swiglu_ffn=True)
   made = randomize(hf.Dinov2Model(config), 5)
   out = made(seen).last_hidden_state[:, 0]
-  save('dinov2_giant', files_of(made), out, x=x)
+  save('dinov2_giant', files_of(made), out, first(made, out), x=x)
 
 
 def clip() -> None:
@@ -114,11 +135,14 @@ def clip() -> None:
   weights, (x, seen) = files_of(made), pictures()
   pooled = made.vision_model(seen).pooler_output
   image = made.visual_projection(pooled)
-  save('clip_image', weights, image, x=x)
+  save('clip_image', weights, image, first(made, image), x=x)
   pooled = made.text_model(
     torch.tensor(ids), torch.tensor(mask.astype(int))
   ).pooler_output
-  save('clip_text', weights, made.text_projection(pooled), ids=ids, mask=mask)
+  out = made.text_projection(pooled)
+  words = 'text_model.embeddings.token_embedding.weight'
+  of = gradients(out, **{words: made.get_parameter(words)})
+  save('clip_text', weights, out, of, ids=ids, mask=mask)
 
 
 class Block(torch.nn.Module):
@@ -184,7 +208,8 @@ def resnets() -> None:
   x, seen = pictures()
   for depth, stages in ((18, (2, 2, 2, 2)), (50, (3, 4, 6, 3))):
     made = randomize(ResNet(stages, 2, depth == 50), depth)
-    save(f'resnet{depth}', made.state_dict(), made(seen), x=x)
+    out = made(seen)
+    save(f'resnet{depth}', made.state_dict(), out, first(made, out), x=x)
 
 
 if __name__ == '__main__':
