@@ -1,5 +1,6 @@
 """Settings that hold for the whole suite, and for the processes it starts."""
 
+import gc
 import os
 import pathlib
 import shutil
@@ -30,6 +31,7 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
+gc.set_threshold(100_000, 20, 20)  # JAX keeps millions of objects for good
 
 # The same examples everywhere, so that a change is all that can turn a test;
 # --hypothesis-profile=default goes looking for others.

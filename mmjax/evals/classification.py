@@ -71,28 +71,39 @@ def measures(
   from sklearn import metrics
 
   probs_NC, guess_N = softmax(logits_NC), logits_NC.argmax(1)
+  _, _, f1_C, count_C = metrics.precision_recall_fscore_support(
+    label_N, guess_N, zero_division=0.0
+  )
   return {
     'accuracy': float(np.mean(guess_N == label_N)),
-    'macro_f1': float(metrics.f1_score(label_N, guess_N, average='macro')),
-    'weighted_f1': float(
-      metrics.f1_score(label_N, guess_N, average='weighted')
-    ),
+    'macro_f1': float(np.mean(f1_C)),
+    'weighted_f1': float(np.average(f1_C, weights=count_C)),
     'auroc': auroc(probs_NC, label_N),
     'ece': scores.ece(probs_NC, label_N, bins),
   }
 
 
 def auroc(probs_NC: np.ndarray, label_N: np.ndarray) -> float:
-  """One-versus-rest area, the mean over the classes present; NaN if none is."""
-  from sklearn import metrics
+  """One-versus-rest area, the mean over the classes present; NaN if none is.
 
-  C = probs_NC.shape[1]
-  areas = [
-    metrics.roc_auc_score(label_N == c, probs_NC[:, c])
-    for c in ([1] if C == 2 else range(C))
-    if 0 < np.sum(label_N == c) < len(label_N)
-  ]
-  return float(np.mean(areas)) if areas else np.nan
+  The area is the share of pairs of an example of the class and another one that
+  are in order (Mann and Whitney), ties half: ranks of all classes at once are
+  many times faster than a curve of each.
+  """
+  from scipy import stats
+
+  N, C = probs_NC.shape
+  of_NC = label_N[:, None] == np.arange(C)
+  ours_C = of_NC.sum(0)
+  ranks_C = np.sum(stats.rankdata(probs_NC, axis=0), axis=0, where=of_NC)
+  pairs_C = ours_C * (N - ours_C)
+  known_C = pairs_C > 0
+  if C == 2:
+    known_C[0] = False  # the same pairs the other way round
+  if not known_C.any():
+    return np.nan
+  ordered_C = ranks_C - ours_C * (ours_C + 1) / 2
+  return float(np.mean(ordered_C[known_C] / pairs_C[known_C]))
 
 
 def softmax(logits_NC: np.ndarray) -> np.ndarray:
