@@ -1,9 +1,12 @@
 """Any table of files, to batches."""
 
 import importlib.util
+import io
+import json
 import sys
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from mmjax import base
@@ -156,7 +159,7 @@ def test_bad_files_of_tables(tmp_path, monkeypatch):
   with pytest.raises(ValueError, match='table.csv is not UTF-8'):
     scan(tmp_path)
   table(tmp_path, '', 'table.xlsx')
-  with pytest.raises(ValueError, match='a table is .csv, .tsv or .parquet'):
+  with pytest.raises(ValueError, match='a table is .csv, .tsv, .parquet or a folder'):
     scan(tmp_path, table='table.xlsx')
   table(tmp_path, 'words,label,n\na,b,tall\n')
   numbers = dict(body=dict(kind='numbers', column='n'))
@@ -192,3 +195,130 @@ def test_bad_columns_are_named(columns, words):
 def test_a_bad_name():
   with pytest.raises(ValueError, match="dataset='../x'"):
     files.corpus(dataset='../x')
+
+
+# --- What `datasets` has saved --------------------------------------------------
+
+SAVED = dict(columns=MIXED, table='.', dataset='saved')
+
+
+def saved(folder, splits=('train',), **names):
+  """One text and one class per split, as `save_to_disk` writes them."""
+  pa = pytest.importorskip('pyarrow', reason='needs pyarrow')
+  for i, split in enumerate(splits):
+    home = folder / split
+    home.mkdir(parents=True)
+    features = {
+      'label': {'_type': 'ClassLabel', 'names': names.get(split, ['b', 'a'])}
+    }
+    told = {'huggingface': json.dumps({'info': {'features': features}})}
+    table = pa.table(
+      {'words': ['x', 'y', 'z'], 'label': [i, 1 - i, -1]}
+    ).replace_schema_metadata(told)
+    with pa.ipc.new_stream(str(home / 'd.arrow'), table.schema) as writer:
+      writer.write_table(table)
+    state = {'_data_files': [{'filename': 'd.arrow'}]}
+    (home / 'state.json').write_text(json.dumps(state))
+  told = json.dumps({'splits': list(splits)})
+  (folder / 'dataset_dict.json').write_text(told)
+  return folder
+
+
+def test_a_saved_data_set_holds_what_files_do(tmp_path):
+  pytest.importorskip('av', reason='needs PyAV')
+  pytest.importorskip('pyarrow', reason='needs pyarrow')
+  plain = dict(columns=MIXED, dataset='plain')
+  for options in (plain, SAVED):
+    files.prepare(None, tmp_path, sample=True, **options)
+  for split in ('train', 'validation', 'test'):
+    one, other = (
+      files.make(split, data_dir=tmp_path, **options)
+      for options in (plain, SAVED)
+    )
+    assert one.size == other.size and one.class_names == other.class_names
+    a, b = (s.take(np.arange(s.size)) for s in (one, other))
+    key = [np.lexsort(x['body'].T) for x in (a, b)]  # rows have other names
+    for m in (*MIXED, 'label'):
+      x, y = (
+        np.asarray(base_values(batch[m]))[i] for batch, i in zip((a, b), key)
+      )
+      np.testing.assert_array_equal(x, y)
+
+
+def base_values(x):
+  return x.values if isinstance(x, base.Ragged) else x
+
+
+def test_class_names_keep_their_order_and_splits_are_folders(tmp_path):
+  folder = saved(tmp_path, ('train', 'test'))
+  found = scan(folder, table='.')
+  assert found.class_names == ('b', 'a')
+  train, test = (
+    [e.label for e in found.entries.values() if e.split == split]
+    for split in ('train', 'test')
+  )
+  assert (train, test) == ([0, 1], [1, 0])
+  assert set(found.skipped.values()) == {'has no label'}
+
+
+def test_parquet_files_of_the_hub(tmp_path):
+  pa = pytest.importorskip('pyarrow', reason='needs pyarrow')
+  import pyarrow.parquet
+
+  (tmp_path / 'data').mkdir()
+  for split in ('train', 'test'):
+    table = pa.table({'words': [f'{split} {i}' for i in range(4)]})
+    table = table.append_column('label', [['u', 'v', 'u', 'v']])
+    name = f'data/{split}-00000-of-00001-0123456789abcdef.parquet'
+    pyarrow.parquet.write_table(table, tmp_path / name)
+  found = scan(tmp_path, table='.')
+  assert [e.split for e in found.entries.values()] == ['test'] * 4 + [
+    'train'
+  ] * 4
+  assert found.class_names == ('u', 'v')
+
+
+def test_saved_data_sets_that_cannot_be_read(tmp_path):
+  with pytest.raises(ValueError, match='is no table: it holds neither'):
+    scan(tmp_path, table='.')
+  other = saved(tmp_path / 'a', ('train', 'test'), test=['a', 'b'])
+  with pytest.raises(ValueError, match='has other classes than'):
+    scan(other, table='.')
+  whole = saved(tmp_path / 'b')
+  (whole / 'train/d.arrow').unlink()
+  with pytest.raises(ValueError, match='lacks 1 of its 1 files: d.arrow'):
+    scan(whole, table='.')
+  (whole / 'train/d.arrow').write_bytes(b'12345678')
+  with pytest.raises(ValueError, match=r'd\.arrow is no Arrow file'):
+    scan(whole, table='.')
+  (whole / 'train/state.json').write_text('{}')
+  with pytest.raises(ValueError, match='is not what save_to_disk writes'):
+    scan(whole, table='.')
+  told = {'_data_files': [], '_indices_data_files': [{'filename': 'i'}]}
+  (whole / 'train/state.json').write_text(json.dumps(told))
+  with pytest.raises(ValueError, match='flatten_indices'):
+    scan(whole, table='.')
+
+
+def test_damaged_pictures_within_a_table_are_counted(tmp_path):
+  pa = pytest.importorskip('pyarrow', reason='needs pyarrow')
+  import pyarrow.parquet
+
+  file = io.BytesIO()
+  PIL.Image.new('RGB', (9, 5), (200, 0, 0)).save(file, 'PNG')
+  good = {'bytes': file.getvalue(), 'path': None}
+  rows = [
+    {'image': good, 'label': 'u'},
+    {'image': {**good, 'bytes': b'rubbish'}, 'label': 'u'},
+    {'image': {'bytes': None, 'path': 'gone.png'}, 'label': 'u'},
+    *[{'image': good, 'label': label} for label in 'uvuvuv'],
+  ]
+  table = pa.Table.from_pylist(rows)
+  pyarrow.parquet.write_table(table, tmp_path / 't.parquet')
+  columns = dict(image=dict(kind='picture', size=4))
+  done = files.prepare(
+    tmp_path, tmp_path / 'data', columns=columns, table='t.parquet'
+  )
+  assert len(done.skipped) == 2
+  assert done.skipped['row0000003'] == 'its image is not in the folder'
+  assert 'its picture cannot be decoded' in done.skipped['row0000002']

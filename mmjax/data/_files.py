@@ -1,8 +1,6 @@
-"""The table of a data set of files: its columns and its rows."""
+"""The columns of a data set of files: what a config asks for, what rows have."""
 
-import csv
 import inspect
-import math
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmjax import base
-from mmjax.data import _kinds, _media, _npz
+from mmjax.data import _kinds, _media, _npz, _tables
+from mmjax.data._tables import Embedded
 
 
 class Column(NamedTuple):
@@ -26,10 +25,11 @@ KINDS = (
   *('fbank', 'spectrogram', 'waveform', 'frames', 'picture', 'text'),
   *('array', 'steps', 'numbers'),
 )
-Line = tuple[str, dict[str, Any]]  # where it is, for errors, and its cells
 
 
 def _npy(part: _kinds.Part) -> np.ndarray:
+  if part.value is not None:
+    return part.value
   assert part.file is not None
   try:
     x = np.load(part.file, allow_pickle=False)
@@ -96,79 +96,43 @@ def _called(
   return make(**options)
 
 
-# --- The table ----------------------------------------------------------------
-
-
-def rows(path: pathlib.Path) -> list[Line]:
-  """All lines; ValueError naming the one that is not as the others."""
-  if path.suffix == '.parquet':
-    return _parquet(path)
-  if path.suffix not in ('.csv', '.tsv'):
-    raise ValueError(f'{path}: a table is .csv, .tsv or .parquet.')
-  found = []
-  with path.open(encoding='utf-8-sig', newline='') as file:
-    reader = csv.DictReader(
-      file, delimiter='\t' if path.suffix == '.tsv' else ','
-    )
-    try:
-      names = list(reader.fieldnames or ())
-      if len(set(names)) < len(names):
-        raise ValueError(f'{path} has two columns of one name: {names}.')
-      for row in reader:
-        place = f'{path}, line {reader.line_num}'
-        if None in row or None in row.values():
-          raise ValueError(f'{place} has not as many cells as the header.')
-        found.append((place, row))
-    except UnicodeDecodeError as error:
-      raise ValueError(f'{path} is not UTF-8: {error}. Save it so.') from error
-    except csv.Error as error:
-      raise ValueError(f'{path}, line {reader.line_num}: {error}') from error
-  return found
-
-
-def _parquet(path: pathlib.Path) -> list[Line]:
-  try:
-    import pyarrow.parquet
-  except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-      f'{path} needs pyarrow: pip install pyarrow. Or save it as .csv.'
-    ) from error
-  try:
-    table = pyarrow.parquet.read_table(path).to_pylist()
-  except pyarrow.ArrowException as error:
-    raise ValueError(f'{path} is no Parquet file: {error}') from error
-  return [(f'{path}, row {i}', row) for i, row in enumerate(table, start=1)]
-
-
-def cell(row: Mapping[str, Any], name: str) -> str:
-  """'' for what is not there."""
-  value = row[name] if name else None
-  if value is None or (isinstance(value, float) and math.isnan(value)):
-    return ''
-  return str(value).strip()
-
-
 def parts(
   raw: pathlib.Path,
-  row: Mapping[str, Any],
+  cells: Mapping[str, Any],
   wanted: Mapping[str, Column],
   place: str,
 ) -> tuple[dict[str, _kinds.Part], str]:
   """What a row has, and the first modality whose file is not there."""
   found = {}
   for m, column in wanted.items():
-    cells = [cell(row, name) for name in column.names]
-    if not all(cells):
-      continue
-    if column.kind == 'text':
-      found[m] = _kinds.Part(texts=(cells[0],))
-    elif column.kind == 'numbers':
-      found[m] = _kinds.Part(value=_numbers(cells, column.names, place))
+    held = cells[column.names[0]]
+    if column.kind == 'numbers' or not isinstance(held, (list, Embedded)):
+      texts = [_tables.cell(cells, name) for name in column.names]
+      if not all(texts):
+        continue
+      if column.kind == 'text':
+        found[m] = _kinds.Part(texts=(texts[0],))
+        continue
+      if column.kind == 'numbers':
+        found[m] = _kinds.Part(value=_numbers(texts, column.names, place))
+        continue
+    if isinstance(held, Embedded) and held.content is not None:
+      found[m] = _kinds.Part(value=held.content)
+    elif isinstance(held, list):
+      found[m] = _kinds.Part(value=_array(held, column.names[0], place))
     else:
-      found[m] = _kinds.Part(raw / cells[0])
-      if not (raw / cells[0]).is_file():
+      file = raw / _tables.cell(cells, column.names[0])
+      found[m] = _kinds.Part(file)
+      if not file.is_file():
         return {}, m
   return found, ''
+
+
+def _array(held: list, name: str, place: str) -> np.ndarray:
+  try:
+    return np.array(held, np.float32)
+  except (ValueError, TypeError) as error:
+    raise ValueError(f'{place}: {name} is no array: {error}') from error
 
 
 def _numbers(

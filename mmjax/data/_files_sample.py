@@ -2,8 +2,10 @@
 
 import csv
 import io
+import json
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +41,10 @@ def render(
           cells = _drawn(folder, f'{m}/{label}_{i}', column, label, draw)
           line |= dict(zip(column.names, cells))
       lines.append({key: cell for key, cell in line.items() if key})
-  _write(folder / table, lines)
+  if (folder / table).is_dir():
+    _save(folder, lines, wanted, told)
+  else:
+    _write(folder / table, lines)
 
 
 def _drawn(
@@ -70,6 +75,54 @@ def _drawn(
     x_T = _render.sound(label, draw, seconds=0.6)
     _render.write_wav(home / file, x_T)
   return [file]
+
+
+def _save(
+  folder: pathlib.Path,
+  lines: Sequence[dict[str, str]],
+  wanted: Mapping[str, _files.Column],
+  told: Sequence[str],
+) -> None:
+  """As `DatasetDict.save_to_disk` does, sounds and pictures in the tables."""
+  import pyarrow as pa
+
+  label, split = told[0], told[1] or 'split'
+  names = sorted({line[label] for line in lines})
+  features = {label: {'_type': 'ClassLabel', 'names': names}}
+  splits = sorted({line.get(split, 'train') for line in lines})
+  for name in splits:
+    rows = []
+    for line in lines:
+      if line.get(split, 'train') == name:
+        row: dict[str, Any] = {k: v for k, v in line.items() if k != split}
+        row[label] = names.index(line[label])
+        for column in wanted.values():
+          row |= _held(folder, column, line)
+        rows.append(row)
+    table = pa.Table.from_pylist(rows).replace_schema_metadata(
+      {'huggingface': json.dumps({'info': {'features': features}})}
+    )
+    file = folder / name / 'data-00000-of-00001.arrow'
+    file.parent.mkdir()
+    with pa.OSFile(str(file), 'wb') as sink:
+      with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    state = {'_data_files': [{'filename': file.name}]}
+    (file.parent / 'state.json').write_text(json.dumps(state))
+  (folder / 'dataset_dict.json').write_text(json.dumps({'splits': splits}))
+
+
+def _held(
+  folder: pathlib.Path, column: _files.Column, line: Mapping[str, str]
+) -> dict[str, Any]:
+  """What a row holds instead of a file's name."""
+  name = column.names[0]
+  if column.kind in ('text', 'numbers'):
+    return {}
+  file = folder / line[name]
+  if column.kind in ('array', 'steps'):
+    return {name: np.load(file).tolist()}
+  return {name: {'bytes': file.read_bytes(), 'path': file.name}}
 
 
 def _write(path: pathlib.Path, lines: Sequence[dict[str, str]]) -> None:

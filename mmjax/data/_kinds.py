@@ -15,7 +15,10 @@ from mmjax.data import _media, _memory, _prepared, _spectrogram, _tokens
 
 
 class Part(NamedTuple):
-  """What an example has of one modality: a file, or what was read already."""
+  """What an example has of one modality: a file, or what was read already.
+
+  A `value` u8[N], where a kind wants a file, is what would be in it.
+  """
 
   file: pathlib.Path | None = None
   span: tuple[float, float] | None = None  # seconds of the file
@@ -280,7 +283,9 @@ def text(tokenizer: str, max_tokens: int, count: int = 1) -> Kind:
   return Kind(encode, store, feature, batch, texts=count)
 
 
-def _file(part: Part) -> pathlib.Path:
+def _file(part: Part) -> _media.File:
+  if part.file is None and part.value is not None:
+    return _media.Content(part.value.tobytes())
   assert part.file is not None
   return part.file
 

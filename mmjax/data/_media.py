@@ -27,16 +27,26 @@ _TURNS = {
 }  # degrees counterclockwise
 
 
+class Content(io.BytesIO):
+  """The bytes of a file that lies in something else: in a table, say."""
+
+  def __str__(self) -> str:
+    return 'a file within the table'
+
+
+File = os.PathLike | str | Content
+
+
 class MediaError(ValueError):
   """A media file that cannot be used: `path`, and the `reason`."""
 
-  def __init__(self, path: os.PathLike | str, reason: str):
-    super().__init__(f'{os.fspath(path)}: {reason}')
-    self.path, self.reason = os.fspath(path), reason
+  def __init__(self, path: File, reason: str):
+    super().__init__(f'{path}: {reason}')
+    self.path, self.reason = str(path), reason
 
 
 def audio(
-  path: os.PathLike | str,
+  path: File,
   rate: int,
   span: tuple[float, float] | None = None,
 ) -> np.ndarray:
@@ -69,7 +79,7 @@ def audio(
 
 
 def frames(
-  path: os.PathLike | str,
+  path: File,
   count: int,
   size: int,
   *,
@@ -103,7 +113,7 @@ def frames(
   return np.stack([images[i] for i in wanted])
 
 
-def picture(path: os.PathLike | str, size: int) -> np.ndarray:
+def picture(path: File, size: int) -> np.ndarray:
   """Decodes a still picture, upright: u8[size, size, 3].
 
   It is squeezed to a square. Raises MediaError, also for one of more pixels
@@ -167,16 +177,25 @@ def _square(
     image = image.transpose(_TURNS[rotation])
   if box:
     width, height = image.size
-    image = image.crop([round(b * s) for b, s in zip(box, (width, height) * 2)])
+    x0, y0, x1, y1 = box
+    image = image.crop(
+      (
+        *(round(x0 * width), round(y0 * height)),
+        *(round(x1 * width), round(y1 * height)),
+      )
+    )
   return np.asarray(image.resize((size, size), PIL.Image.Resampling.BILINEAR))
 
 
 @contextlib.contextmanager
-def _stream(path: os.PathLike | str, kind: str) -> Iterator[tuple[Any, Any]]:
+def _stream(path: File, kind: str) -> Iterator[tuple[Any, Any]]:
   """Opens a file; yields (container, its best stream of the kind)."""
   av = _av()
   try:
-    with av.open(os.fspath(path)) as container:
+    if isinstance(path, Content):
+      path.seek(0)  # films are read twice
+    source = path if isinstance(path, Content) else os.fspath(path)
+    with av.open(source) as container:
       # What a player would show: the best of several, never cover art.
       stream = container.streams.best(kind)
       if stream is None:
@@ -190,10 +209,11 @@ def _stream(path: os.PathLike | str, kind: str) -> Iterator[tuple[Any, Any]]:
     raise MediaError(path, _reason(path, kind, error)) from error
 
 
-def _reason(path: os.PathLike | str, kind: str, error: Exception) -> str:
-  with contextlib.suppress(OSError), open(path, 'rb') as file:
-    if file.read(len(_LFS)) == _LFS:
-      return 'is a Git LFS pointer, not the file itself: run `git lfs pull`'
+def _reason(path: File, kind: str, error: Exception) -> str:
+  if not isinstance(path, Content):
+    with contextlib.suppress(OSError), open(path, 'rb') as file:
+      if file.read(len(_LFS)) == _LFS:
+        return 'is a Git LFS pointer, not the file itself: run `git lfs pull`'
   text = getattr(error, 'strerror', None) or str(error)
   return f'its {kind} cannot be decoded ({text})'
 

@@ -1,7 +1,10 @@
 """Any data set of files: a table that says what each example consists of.
 
-  raw_dir/table.csv    or .tsv, or .parquet (which needs pyarrow); UTF-8
+  raw_dir/table.csv    or .tsv, or .parquet; UTF-8
   raw_dir/..           the files that it names
+
+or, with table='.', a folder that Hugging Face's `datasets` has saved, or one of
+Parquet files from the Hub (`_tables`); sounds and pictures may lie in the table.
 
   clip,words,label,split,speaker
   clips/1.mp4,hello there,joy,train,ann
@@ -22,8 +25,8 @@
   'frames'       a video                         frames=3, size=256
   'picture'      an image                        size=256
   'text'         the text itself
-  'array'        a .npy file [*shape]            shape
-  'steps'        a .npy file [T, *shape]         shape, longest
+  'array'        a .npy file [*shape], or lists  shape
+  'steps'        the same, [T, *shape]           shape, longest
   'numbers'      a number, or many: column=('age', 'weight')
 
 `_kinds` tells what each becomes. Without `column`, it is called as the modality.
@@ -35,7 +38,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mmjax.data import _corpus, _files, _files_sample
+from mmjax.data import _corpus, _files, _files_sample, _tables
 
 _SPLITS = {
   **{
@@ -79,7 +82,7 @@ def corpus(
 
   Args:
     columns: {modality: dict(kind=.., column=.., options)}.
-    table: in the raw folder.
+    table: in the raw folder; '.' for the folder itself.
     label_column: of the class, a word or a number.
     class_names: in the order of their numbers; () for those of the table,
       sorted. An example of none of them is left out.
@@ -129,10 +132,10 @@ def _scan(
   class_names: tuple[str, ...],
 ) -> _corpus.Found:
   _corpus.require(raw, [table])
-  rows = _files.rows(raw / table)
+  rows, known = _tables.read(raw / table)
   told = _checked(raw / table, rows, wanted, told)
-  labels = [_files.cell(row, told.label) for _, row in rows]
-  names = class_names or _sorted({*labels} - {''})
+  labels = [_tables.cell(row, told.label) for _, row in rows]
+  names = class_names or known.get(told.label) or _sorted({*labels} - {''})
   number = {name: i for i, name in enumerate(names)}
   entries, skipped = {}, {}
   for i, ((place, row), label) in enumerate(zip(rows, labels), start=1):
@@ -143,8 +146,8 @@ def _scan(
     elif not label:
       skipped[name] = f'has no {told.label}'
     else:
-      split = _split(_files.cell(row, told.split), place)
-      group = _files.cell(row, told.group) or name
+      split = _split(_tables.cell(row, told.split), place)
+      group = _tables.cell(row, told.group) or name
       label = number.get(label, -1)
       entries[name] = _corpus.Entry(label, parts, split, group)
   return _corpus.Found(entries, skipped, names)
@@ -152,7 +155,7 @@ def _scan(
 
 def _checked(
   path: pathlib.Path,
-  rows: Sequence[_files.Line],
+  rows: Sequence[_tables.Line],
   wanted: Mapping[str, _files.Column],
   told: _Told,
 ) -> _Told:
