@@ -159,7 +159,9 @@ def test_bad_files_of_tables(tmp_path, monkeypatch):
   with pytest.raises(ValueError, match='table.csv is not UTF-8'):
     scan(tmp_path)
   table(tmp_path, '', 'table.xlsx')
-  with pytest.raises(ValueError, match='a table is .csv, .tsv, .parquet or a folder'):
+  with pytest.raises(
+    ValueError, match='a table is .csv, .tsv, .parquet or a folder'
+  ):
     scan(tmp_path, table='table.xlsx')
   table(tmp_path, 'words,label,n\na,b,tall\n')
   numbers = dict(body=dict(kind='numbers', column='n'))

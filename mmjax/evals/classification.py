@@ -72,7 +72,9 @@ def measures(
 
   probs_NC, guess_N = softmax(logits_NC), logits_NC.argmax(1)
   _, _, f1_C, count_C = metrics.precision_recall_fscore_support(
-    label_N, guess_N, zero_division=0.0
+    label_N,
+    guess_N,
+    zero_division=0.0,  # pyright: ignore[reportArgumentType]
   )
   return {
     'accuracy': float(np.mean(guess_N == label_N)),
