@@ -12,22 +12,22 @@ PLACE = 'config.generate'
 class Settings(NamedTuple):
   """What is generated from what, and by which generator."""
 
-  run: str = ''
-  data: Mapping[str, Any] = {}
-  source: str = 'speech'
-  condition: str = 'text'
-  target: str = 'image'
-  steps: int = 2000
-  batch_size: int = 64
-  lr: float = 3e-3
-  channels: int = 24
-  blocks: int = 1
-  null_probability: float = 0.1
-  condition_noise: float = 1.5
-  guidance: float = 2.0
-  sample_steps: int = 10
-  samples: int = 1
-  seed: int = 0
+  run: str
+  data: Mapping[str, Any]
+  source: str
+  condition: str
+  target: str
+  steps: int
+  batch_size: int
+  lr: float
+  channels: int
+  blocks: int
+  null_probability: float
+  condition_noise: float
+  guidance: float
+  sample_steps: int
+  samples: int
+  seed: int
 
 
 def settings(section: Mapping[str, Any]) -> Settings:

@@ -2,8 +2,25 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from mmjax._report_tables import Table
+
+
+def tell(tables: Iterable[Table]) -> Any:
+  """Prints tables, their notes and doubts; returns the console."""
+  import rich.console
+
+  wide = rich.console.Console()
+  if not wide.is_terminal:  # a file has no width that a table must fit
+    wide = rich.console.Console(width=200)
+  for table in tables:
+    wide.print(console(table))
+    for note in table.notes:
+      wide.print(note, markup=False, highlight=False)
+    for doubt in table.doubts:
+      wide.print(f'Warning: {doubt}', style='yellow', markup=False)
+  return wide
 
 
 def console(table: Table):

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import rich.console
 
 from mmjax import _advise_data as tables
 from mmjax import _advise_judge, _advise_settings, folder
@@ -129,13 +128,7 @@ def _number(value: Any) -> Any:
 
 
 def tell(found: Mapping[str, Any]) -> None:
-  """Prints the recommendation and the tables."""
-  console = rich.console.Console()
-  if not console.is_terminal:  # a file has no width that a table must fit
-    console = rich.console.Console(width=200)
-  for table in shown.tables(found):
-    console.print(formats.console(table))
-    for note in table.notes:
-      console.print(note, markup=False, highlight=False)
+  """Prints the tables and the recommendation."""
+  console = formats.tell(shown.tables(found))
   for sentence in found.get('recommendation', ()):
     console.print(sentence, markup=False, highlight=False, style='bold')

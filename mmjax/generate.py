@@ -17,7 +17,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import rich.console
 
 from mmjax import (
   _generate_data,
@@ -216,10 +215,4 @@ def write(
 
 def tell(found: Mapping[str, Any]) -> None:
   """Prints the tables."""
-  console = rich.console.Console()
-  if not console.is_terminal:  # a file has no width that a table must fit
-    console = rich.console.Console(width=200)
-  for table in pages.tables(found):
-    console.print(formats.console(table))
-    for note in table.notes:
-      console.print(note, markup=False, highlight=False)
+  formats.tell(pages.tables(found))

@@ -186,7 +186,7 @@ def _main(args) -> None:
       end='' if printed == 'csv' else '\n',
     )
   else:
-    _tell(found, kinds, console)
+    formats.tell(side_by_side.in_order(found, kinds))
   for out, write_as in zip(outs, written):
     out.write_text(write_as(found, kinds), encoding='utf-8')
     if not printed:
@@ -200,17 +200,6 @@ def _one(path: pathlib.Path, console: rich.console.Console) -> None:
   else:
     console.print(runs.how_to_resume(run.path), style='yellow', markup=False)
   console.print(f'Wrote {write(run.path)}', markup=False, soft_wrap=True)
-
-
-def _tell(found: side_by_side.Comparison, kinds, console) -> None:
-  if not console.is_terminal:  # a file has no width that a table must fit
-    console = rich.console.Console(width=200)
-  for table in side_by_side.in_order(found, kinds):
-    console.print(formats.console(table))
-    for note in table.notes:
-      console.print(note, markup=False, highlight=False)
-    for doubt in table.doubts:
-      console.print(f'Warning: {doubt}', style='yellow', markup=False)
 
 
 if __name__ == '__main__':
