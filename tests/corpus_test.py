@@ -107,6 +107,19 @@ def test_published_splits_stay_and_validation_comes_from_training(
   assert found['validation'] and found['validation'] <= set(range(6, 20))
 
 
+def test_a_release_with_all_three_parts_is_left_as_it_is(raw, tmp_path):
+  published = {
+    name: entry._replace(split=('train', 'validation', 'test')[i % 3])
+    for i, (name, entry) in enumerate(entries().items())
+  }
+  make, prepare = corpus_of(published, test=0.9, validation=0.9)
+  prepare(raw, tmp_path)
+  assert splits(make, tmp_path) == {
+    split: set(range(i, 20, 3))
+    for i, split in enumerate(('train', 'validation', 'test'))
+  }
+
+
 def test_a_file_in_two_splits_is_told(raw, tmp_path):
   same = raw / 'both.npy'
   np.save(same, np.zeros(2))
