@@ -115,15 +115,15 @@ def stack(
   make = nn.remat(Layer, static_argnums=(3,)) if encoder.remat else Layer
   for i in range(layers or encoder.layers):
     x_BTD = make(
-      encoder.heads,
-      encoder.hidden,
-      order,
-      encoder.activation,
-      encoder.eps,
-      scaled,
-      key_bias,
-      encoder.dropout,
-      encoder.dtype,
+      heads=encoder.heads,
+      hidden=encoder.hidden,
+      order=order,
+      activation=encoder.activation,
+      eps=encoder.eps,
+      scaled=scaled,
+      key_bias=key_bias,
+      dropout=encoder.dropout,
+      dtype=encoder.dtype,
       name=f'layer_{i}',
     )(x_BTD, mask, train)
   return x_BTD
