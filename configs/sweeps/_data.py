@@ -77,6 +77,13 @@ def _avletters(config):
   return 60
 
 
+def _cub_emb(config):
+  """Birds: embeddings of pictures and of descriptions by published nets."""
+  config.data.modalities = ('image_googlenet1024', 'text_doc2vec300')
+  _vectors(config, dropout=0.3)
+  return 60
+
+
 def _vectors(config, dropout: float = 0.0):
   """All modalities are vectors: one kind of net, and a vmap over seeds pays."""
   net = dict(MLP, dropout=dropout) if dropout else MLP
@@ -93,6 +100,7 @@ DATA = dict(
   mfeat=_mfeat,
   utd_mhad=_utd_mhad,
   avletters=_avletters,
+  cub_emb=_cub_emb,
 )
 
 

@@ -1,14 +1,15 @@
-r"""MLA, concatenation, late fusion and their rivals on two more real data sets.
+r"""MLA, concatenation, late fusion and their rivals on more real data sets.
 
-Six views of written digits (mfeat), and spoken letters seen and heard
-(avletters), with the nets, budget and optimizer of the study:
+Six views of written digits (mfeat), spoken letters seen and heard (avletters),
+actions (utd_mhad) and embeddings of birds (cub_emb), each with a net and a
+budget of its own, and the optimizer of the study:
 
   python -m mmjax.sweep --config=configs/sweeps/real.py --root=runs/real
 """
 
 from configs.sweeps import study
 
-DATA = ('mfeat', 'avletters')
+DATA = ('mfeat', 'avletters', 'utd_mhad', 'cub_emb')
 METHODS = ('mla', 'concat', 'late', 'sum', 'curriculum', 'unimodal')
 
 
