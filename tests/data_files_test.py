@@ -302,6 +302,23 @@ def test_saved_data_sets_that_cannot_be_read(tmp_path):
     scan(whole, table='.')
 
 
+def test_lists_are_arrays_and_nothing_else(tmp_path):
+  pa = pytest.importorskip('pyarrow', reason='needs pyarrow')
+  import pyarrow.parquet
+
+  table = pa.table({'words': [['a', 'b']], 'x': [[1, 2]], 'label': ['u']})
+  pyarrow.parquet.write_table(table, tmp_path / 't.parquet')
+  with pytest.raises(ValueError, match=r"row 1: words is a list, which 'text'"):
+    scan(tmp_path, table='t.parquet')
+  columns = dict(words=dict(kind='array', shape=(2,)))
+  with pytest.raises(ValueError, match='words is no array'):
+    scan(tmp_path, table='t.parquet', columns=columns)
+  columns = dict(x=dict(kind='array', shape=(2,)))
+  found = scan(tmp_path, table='t.parquet', columns=columns)
+  value = found.entries['row0000001'].parts['x'].value
+  np.testing.assert_array_equal(value, [1, 2])
+
+
 def test_damaged_pictures_within_a_table_are_counted(tmp_path):
   pa = pytest.importorskip('pyarrow', reason='needs pyarrow')
   import pyarrow.parquet

@@ -119,6 +119,11 @@ def parts(
     if isinstance(held, Embedded) and held.content is not None:
       found[m] = _kinds.Part(value=held.content)
     elif isinstance(held, list):
+      if column.kind not in ('array', 'steps'):
+        raise ValueError(
+          f'{place}: {column.names[0]} is a list, which {column.kind!r} is not '
+          "made of: kind='array' or 'steps'."
+        )
       found[m] = _kinds.Part(value=_array(held, column.names[0], place))
     else:
       file = raw / _tables.cell(cells, column.names[0])
