@@ -1,7 +1,7 @@
 r"""MLA, concatenation, late fusion and their rivals on more real data sets.
 
 Six views of written digits (mfeat), spoken letters seen and heard (avletters),
-actions (utd_mhad) and embeddings of birds (cub_emb), each with a net and a
+embeddings of birds (cub_emb) and actions (utd_mhad), each with a net and a
 budget of its own, and the optimizer of the study:
 
   python -m mmjax.sweep --config=configs/sweeps/real.py --root=runs/real
@@ -9,7 +9,7 @@ budget of its own, and the optimizer of the study:
 
 from configs.sweeps import study
 
-DATA = ('mfeat', 'avletters', 'utd_mhad', 'cub_emb')
+DATA = ('mfeat', 'avletters', 'cub_emb', 'utd_mhad')
 METHODS = ('mla', 'concat', 'late', 'sum', 'curriculum', 'unimodal')
 
 
