@@ -296,6 +296,11 @@ def test_saved_data_sets_that_cannot_be_read(tmp_path):
   (whole / 'train/state.json').write_text('{}')
   with pytest.raises(ValueError, match='is not what save_to_disk writes'):
     scan(whole, table='.')
+  for files_told in ('[1]', '[{}]', '3'):
+    told = f'{{"_data_files": {files_told}}}'
+    (whole / 'train/state.json').write_text(told)
+    with pytest.raises(ValueError, match='is not what save_to_disk writes'):
+      scan(whole, table='.')
   told = {'_data_files': [], '_indices_data_files': [{'filename': 'i'}]}
   (whole / 'train/state.json').write_text(json.dumps(told))
   with pytest.raises(ValueError, match='flatten_indices'):
@@ -317,6 +322,60 @@ def test_lists_are_arrays_and_nothing_else(tmp_path):
   found = scan(tmp_path, table='t.parquet', columns=columns)
   value = found.entries['row0000001'].parts['x'].value
   np.testing.assert_array_equal(value, [1, 2])
+
+
+def hub(folder, metadata, **columns):
+  """A Parquet file with what `datasets` notes in its schema."""
+  pa = pytest.importorskip('pyarrow', reason='needs pyarrow')
+  import pyarrow.parquet
+
+  table = pa.table(columns).replace_schema_metadata({'huggingface': metadata})
+  pyarrow.parquet.write_table(table, folder / 't.parquet')
+
+
+def classes(names):
+  label = {'_type': 'ClassLabel', 'names': names}
+  return json.dumps({'info': {'features': {'label': label}}})
+
+
+@pytest.mark.parametrize('metadata', [classes(None), '[]', '{', '{"info": 1}'])
+def test_notes_of_classes_that_cannot_be_read(metadata, tmp_path):
+  hub(tmp_path, metadata, words=['a'], label=[0])
+  with pytest.raises(ValueError, match='its schema says of the classes'):
+    scan(tmp_path, table='t.parquet')
+
+
+def test_a_class_that_has_no_name_is_told(tmp_path):
+  hub(tmp_path, classes(['u', 'v']), words=['a', 'b'], label=[0, 2])
+  with pytest.raises(ValueError, match='label=2 in row 2 is none of the 2'):
+    scan(tmp_path, table='t.parquet')
+
+
+def test_a_file_is_no_text(tmp_path):
+  cell = {'bytes': b'hello', 'path': 'x.txt'}
+  hub(tmp_path, '{}', words=[cell], label=['u'])
+  with pytest.raises(
+    ValueError, match="row 1: words holds a file, which 'text'"
+  ):
+    scan(tmp_path, table='t.parquet')
+
+
+def test_damaged_tables_are_named_or_read(tmp_path):
+  """Any byte: no crash, and no error but a named one."""
+  folder = saved(tmp_path / 'a')
+  file = folder / 'train/d.arrow'
+  whole = np.frombuffer(file.read_bytes(), np.uint8)
+  draw = np.random.default_rng(0)
+  refused = 0
+  for _ in range(300):
+    damaged = whole.copy()
+    damaged[draw.integers(len(whole), size=3)] = draw.integers(256, size=3)
+    file.write_bytes(damaged.tobytes())
+    try:
+      scan(folder, table='.')
+    except ValueError:
+      refused += 1
+  assert refused > 30
 
 
 def test_damaged_pictures_within_a_table_are_counted(tmp_path):

@@ -117,6 +117,11 @@ def parts(
         found[m] = _kinds.Part(value=_numbers(texts, column.names, place))
         continue
     if isinstance(held, Embedded) and held.content is not None:
+      if column.kind in ('text', 'array', 'steps'):
+        raise ValueError(
+          f'{place}: {column.names[0]} holds a file, which {column.kind!r} is '
+          "not made of: kind='picture', 'frames', or one of sound."
+        )
       found[m] = _kinds.Part(value=held.content)
     elif isinstance(held, list):
       if column.kind not in ('array', 'steps'):

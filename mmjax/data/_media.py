@@ -127,6 +127,8 @@ def picture(path: File, size: int) -> np.ndarray:
       return np.asarray(
         image.resize((size, size), PIL.Image.Resampling.BILINEAR)
       )
+  except MemoryError:
+    raise
   except Exception as error:  # damage makes PIL raise anything
     raise MediaError(path, _reason(path, 'picture', error)) from error
 

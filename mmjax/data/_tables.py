@@ -108,8 +108,8 @@ def _folder(path: pathlib.Path) -> Table:
 
 def _shards(folder: pathlib.Path) -> list[pathlib.Path]:
   """The Arrow files of a split; ValueError for those that are not there."""
-  files = _json(folder / 'state.json', '_data_files')
-  paths = [folder / pathlib.PurePath(f['filename']).name for f in files]
+  names = _json(folder / 'state.json', '_data_files')
+  paths = [folder / pathlib.PurePath(name).name for name in names]
   missing = [file.name for file in paths if not file.is_file()]
   if missing:
     raise ValueError(
@@ -119,36 +119,39 @@ def _shards(folder: pathlib.Path) -> list[pathlib.Path]:
   return paths
 
 
-def _json(path: pathlib.Path, key: str) -> list:
+def _json(path: pathlib.Path, key: str) -> list[str]:
+  """The names that a file of `save_to_disk` lists; ValueError if it is none."""
   try:
     told = json.loads(path.read_text('utf8'))
-    found = told[key]
-  except (OSError, ValueError, KeyError, TypeError) as error:
+    found = [f if isinstance(f, str) else f['filename'] for f in told[key]]
+    moved = told.get('_indices_data_files')
+  except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
     raise ValueError(
       f'{path} is not what save_to_disk writes ({error!r}); save it again.'
     ) from error
-  if isinstance(told, dict) and told.get('_indices_data_files'):
+  if moved:
     raise ValueError(
       f'{path} is of an order kept in a file of its own: save it again, after '
       'flatten_indices().'
     )
-  if not isinstance(found, list):
-    raise ValueError(f'{path}: {key} is {found!r}, not a list.')
   return found
 
 
 def _joined(parts: Sequence[tuple[str, pathlib.Path]]) -> Table:
-  lines, names = [], {}
+  """The files' rows one after the other, each of the split that it is of."""
+  lines: list[Line] = []
+  known: dict[str, tuple[str, ...]] | None = None
   for split, path in parts:
-    columns, ours = _columns(path)
-    if names.setdefault('', ours) != ours:
+    columns, classes = _columns(path)
+    known = classes if known is None else known
+    if classes != known:
       raise ValueError(f'{path} has other classes than {parts[0][1]}.')
     count = len(next(iter(columns.values()), ()))
     lines += [
-      Line(f'{path}, row {i + 1}', _Cells(columns, ours, i, split))
+      Line(f'{path}, row {i + 1}', _Cells(columns, classes, i, split))
       for i in range(count)
     ]
-  return Table(lines, names.get('', {}))
+  return Table(lines, known or {})
 
 
 def _columns(path: pathlib.Path) -> tuple[dict[str, Any], dict]:
@@ -165,21 +168,33 @@ def _columns(path: pathlib.Path) -> tuple[dict[str, Any], dict]:
       table = pyarrow.parquet.read_table(path)
     else:
       table = pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
-    told = json.loads((table.schema.metadata or {}).get(b'huggingface', b'{}'))
-  except (pa.ArrowException, ValueError) as error:
+    table.validate(full=True)  # or a damaged offset is read as it stands
+  except (pa.ArrowException, OSError, ValueError) as error:
     kind = 'Parquet' if path.suffix == '.parquet' else 'Arrow'
     raise ValueError(f'{path} is no {kind} file: {error}') from error
-  features = told.get('info', {}).get('features', {})
-  classes = {
-    name: tuple(map(str, feature['names']))
-    for name, feature in features.items()
-    if isinstance(feature, dict) and feature.get('_type') == 'ClassLabel'
-  }
+  classes = _classes(path, table.schema.metadata or {})
   if len(set(table.column_names)) < len(table.column_names):
     raise ValueError(
       f'{path} has two columns of one name: {table.column_names}.'
     )
   return dict(zip(table.column_names, table.columns)), classes
+
+
+def _classes(path: pathlib.Path, metadata: Mapping) -> dict:
+  """{column: names of its classes}, as `datasets` notes them in a schema."""
+  try:
+    told = json.loads(metadata.get(b'huggingface', b'{}'))
+    features = told.get('info', {}).get('features', {})
+    return {
+      name: tuple(map(str, feature['names']))
+      for name, feature in features.items()
+      if isinstance(feature, dict) and feature.get('_type') == 'ClassLabel'
+    }
+  except (ValueError, LookupError, TypeError, AttributeError) as error:
+    raise ValueError(
+      f'{path}: what its schema says of the classes cannot be read ({error!r}); '
+      'save it again, with names for each ClassLabel.'
+    ) from error
 
 
 class _Cells(Mapping):
@@ -194,9 +209,7 @@ class _Cells(Mapping):
       return self._split
     value = self._columns[name][self._row]
     if name in self._class_names:
-      number = value.as_py()
-      known = isinstance(number, int) and 0 <= number
-      return self._class_names[name][number] if known else None  # -1: unknown
+      return self._class(name, value.as_py())
     if not value.is_valid or not hasattr(value, 'keys'):
       return value.as_py()
     if {'bytes', 'path'} != {*value.keys()}:
@@ -207,9 +220,20 @@ class _Cells(Mapping):
     content = np.frombuffer(held.as_buffer(), np.uint8)
     return Embedded(content, path or 'a file')
 
+  def _class(self, name: str, number: Any) -> str | None:
+    names = self._class_names[name]
+    if number is None or number == -1:  # how `datasets` says unknown
+      return None
+    if not isinstance(number, int) or not 0 <= number < len(names):
+      raise ValueError(
+        f'{name}={number!r} in row {self._row + 1} is none of the '
+        f'{len(names)} classes that the table names.'
+      )
+    return names[number]
+
   def __iter__(self) -> Iterator[str]:
-    names = list(self._columns)
-    return iter([*names, SPLIT] if self._split else names)
+    added = (SPLIT,) if self._split else ()
+    return iter(dict.fromkeys((*self._columns, *added)))
 
   def __len__(self) -> int:
     return len(list(iter(self)))
