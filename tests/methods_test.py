@@ -7,6 +7,7 @@ A new method is in here as soon as its file is there: the first head that its
 import functools
 import importlib
 import inspect
+import re
 
 import chex
 import jax
@@ -161,13 +162,20 @@ def test_it_learns_with_one_compilation(method, phase):
 
 
 @each
-def test_it_is_the_same_without_jit(method, phase):
-  made = world(method)
-  state = begin(method, phase, steps=2)
-  with jax.disable_jit():
-    batch = batch_of(method, phase, 2)
-    plain = made.method.phases[phase].step(state, batch)
-  tiny.close(plain, three_steps(method, phase), rtol=1e-4, atol=1e-5)
+def test_a_step_is_the_same_program_whenever_it_is_traced(method, phase):
+  """Nothing outside state and batch goes into it, and nothing comes out."""
+  there = made_phase(method, phase)
+  state, batch = jax.eval_shape(
+    lambda: (init(method)(KEY), batch_of(method, phase, 0))
+  )
+  # A function of its own each time, or JAX remembers the first program.
+  programs = [
+    jax.make_jaxpr(lambda *x: there.step(*x))(state, batch) for _ in range(2)
+  ]
+  for program in programs:
+    assert not program.effects
+  one, other = (re.sub('0x[0-9a-f]+', '', str(p)) for p in programs)
+  assert one == other
 
 
 @each
