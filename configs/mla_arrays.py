@@ -22,6 +22,8 @@ def get_config():
     splits=(0, 1, 2),  # values of train, validation, test
     pairs=(),  # (('logmel', 'pair_audio'), ..): field, its field of indices
     tokens=(),  # fields that hold token ids, 0 = padding
+    tokenizer='',  # of fields of texts (str) that modalities names; '': bytes
+    max_tokens=128,
     validation_fraction=0.15,  # of train, if no split is the validation's
     test_fraction=0.2,  # of all, if there is no split field
     max_len=0,  # crop longer sequences; 0 keeps them

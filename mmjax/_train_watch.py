@@ -1,5 +1,6 @@
 """What the training loop does around a step."""
 
+import itertools
 import warnings
 from typing import Any
 
@@ -81,7 +82,7 @@ class Watch:
     """Reads, checks and logs the metrics of all steps but the newest ones."""
     ready = self.waiting[: len(self.waiting) - but]
     self.waiting = self.waiting[len(ready) :]
-    for step, phase, told in ready:
+    for (step, phase, told), behind in itertools.zip_longest(ready, ready[1:]):
       values = self.exp.seeds.stack(told)
       self._warn(step, values)
       bad = [name for name, v in values.items() if not np.isfinite(v).all()]
@@ -89,7 +90,8 @@ class Watch:
       if step % self.exp.run.log_steps == 0 or step == self.total:
         values['lr'] = np.asarray(self.exp.lr(jnp.int32(step - 1)))
         self.logger.metrics(step, phase, values)
-      self.logger.progress(step, values['loss'], phase)
+      if behind is None or not _computed(behind):  # many at once are no speed
+        self.logger.progress(step, values['loss'], phase)
 
   def _warn(self, step: int, values: dict[str, np.ndarray]) -> None:
     """Says, once, what metrics named 'warn/<sentence>' are not zero about."""
@@ -139,6 +141,10 @@ class Watch:
     _, numbers = evaluate.ask(self.exp, states, 'validation', name)
     self.logger.evaluation(step, 'validation', numbers)
     return float(np.mean(numbers[path]))
+
+
+def _computed(entry: tuple) -> bool:
+  return all(x.is_ready() for x in jax.tree.leaves(entry[-1]))
 
 
 @jax.jit

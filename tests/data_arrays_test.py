@@ -154,6 +154,38 @@ def test_tokens_stay_ids_and_sequences_are_cropped(write):
   assert batch['audio'].values.shape[1] == batch['words'].mask.shape[1] == 2
 
 
+def test_texts_are_token_ids_and_blank_ones_absent(write):
+  texts = np.array([f'clip {"ä" * (i % 3)}' for i in range(N)])
+  texts[[1, 2]] = '', ' '
+  hyper = dict(path=write(said=texts), modalities=('said', 'votes'))
+  batch = everything(arrays.make('train', **hyper, max_tokens=8))
+  ids_BT, mask_BT = batch['said']
+  assert ids_BT.shape == (36, 8) and ids_BT.dtype == np.int32
+  for i in range(36):
+    want = texts[i].encode()[:8] if texts[i].strip() else b''
+    assert ids_BT[i][mask_BT[i]].tolist() == [byte + 1 for byte in want]
+  np.testing.assert_array_equal(batch['present']['said'], mask_BT.any(1))
+  assert np.flatnonzero(~batch['present']['said']).tolist() == [1, 2]
+  assert 'said' not in arrays.make('train', path=hyper['path']).modalities
+  with pytest.raises(ValueError, match='max_tokens=0 must be at least 1'):
+    arrays.make('train', **hyper, max_tokens=0)
+
+
+def test_texts_are_read_by_a_tokenizer(write, tmp_path):
+  words = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'clip', 'one', 'two')
+  (tmp_path / 'vocab.txt').write_text('\n'.join(words))
+  texts = np.array(['Clip one', 'two, clip', ''] * (N // 3))
+  path = write(said=texts)
+  hyper = dict(path=path, modalities=('said', 'votes'), max_tokens=4)
+  batch = everything(arrays.make('train', tokenizer=str(tmp_path), **hyper))
+  ids_BT, mask_BT = batch['said']
+  assert ids_BT[0].tolist() == [2, 5, 6, 3]
+  assert ids_BT[1].tolist() == [2, 7, 1, 3]  # cut, its end kept
+  assert not mask_BT[2].any()
+  with pytest.raises(ValueError, match='There is no tokenizer in nowhere'):
+    arrays.make('train', tokenizer='nowhere', **hyper)
+
+
 def test_one_length_for_all_splits(write):
   path = write()
   shapes = {
@@ -207,7 +239,11 @@ def test_draw_is_exact_and_even_over_classes(label, fraction):
     ({}, dict(modalities=('adio',)), "Did you mean 'audio'"),
     ({}, dict(modalities='audio'), 'must be a tuple'),
     ({}, dict(modalities=('audio', 'audio')), 'different names'),
-    ({}, dict(modalities=('name',)), 'not an array of numbers'),
+    (
+      dict(name=np.array([b'clip'] * N)),
+      dict(modalities=('name',)),
+      'not an array of numbers',
+    ),
     ({}, dict(modalities=('votes',), tokens=('words',)), "speak of 'words'"),
     ({}, dict(max_len=-1), 'max_len=-1'),
     ({}, dict(validation_fraction=1.0), 'validation_fraction=1.0'),
@@ -451,11 +487,14 @@ def test_real_sets_load_with_a_short_config(shared, name):
     assert batch['label'].max() < len(source.class_names)
 
 
-def test_strings_are_no_modality_of_a_real_set(shared):
+def test_strings_are_a_modality_of_a_real_set_if_named(shared):
   path = str(shared / 'data/cmu_mosi/data.npz')
   assert arrays.make('test', path=path).modalities == ('text', 'audio', 'video')
-  with pytest.raises(ValueError, match='not an array of numbers'):
-    arrays.make('test', path=path, modalities=('transcript',))
+  source = arrays.make('test', path=path, modalities=('transcript',))
+  ids_T, mask_T = (x[0] for x in source.take(np.array([0]))['transcript'])
+  with np.load(path) as file:
+    want = file['transcript'][file['split'] == 2][0]
+  assert bytes((ids_T[mask_T] - 1).astype(np.uint8)).decode() == want[:128]
 
 
 # ------------------------------------------------------------------ missing

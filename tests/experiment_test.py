@@ -310,6 +310,7 @@ STEPS = {
   'text': (100,),
   'audio': (73,),
   'video': (100,),
+  'transcript': str,
   'image_googlenet1024': (1024,),
   'text_doc2vec300': (300,),
   'fou76': (76,),
@@ -329,6 +330,8 @@ def write(folder, section) -> str:
     if isinstance(STEPS[m], list):
       fields[f'{m}_len'] = lengths
       fields[m] = np.ones((lengths.sum(), *STEPS[m]), 'f4')
+    elif STEPS[m] is str:
+      fields[m] = np.array(['as one says'] * N)
     else:
       kind = 'u1' if len(STEPS[m]) > 1 else 'f4'
       fields[m] = np.ones((N, *STEPS[m]), kind)
@@ -353,6 +356,14 @@ def write_latents(folder, config) -> None:
     )
 
 
+def as_bytes(config) -> None:
+  """Texts, where the recipe has a tokenizer for them."""
+  if config.data.get('tokenizer'):
+    with pytest.raises(ValueError, match='There is no tokenizer in models/'):
+      experiment.build(config)
+    config.data.tokenizer = ''
+
+
 def with_data(config, folder, monkeypatch):
   """The recipe, with data of the right shapes if it has none yet."""
   if config.data.name == 'arrays':
@@ -362,6 +373,7 @@ def with_data(config, folder, monkeypatch):
     config.data.path = (
       write(folder, config.data) if named else tiny.write(folder)
     )
+    as_bytes(config)
   elif config.data.name == 'kemdy20':
     with pytest.raises(ValueError, match='path'):
       experiment.build(config)
@@ -379,10 +391,7 @@ def with_data(config, folder, monkeypatch):
     make = functools.wraps(cremads.make)(lambda split, **_: source)  # noqa: ARG005
     monkeypatch.setattr(cremads, 'make', make)
   elif config.data.name != 'digits':
-    if config.data.get('tokenizer'):
-      with pytest.raises(ValueError, match='There is no tokenizer in models/'):
-        experiment.build(config)
-      config.data.tokenizer = ''
+    as_bytes(config)
     with pytest.raises(ValueError, match='--mode=prepare'):
       experiment.build(config)
     config.data.update(sample=True, data_dir=str(folder))

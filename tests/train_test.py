@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import types
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import tiny
 
-from mmjax import experiment, folder, log, train
+from mmjax import _train_watch, experiment, folder, log, train
 from mmjax.base import NEVER, Phase
 from mmjax.checkpoint import Checkpoints
 
@@ -477,3 +478,33 @@ def test_the_results_are_finite(whole):
   assert all(
     math.isfinite(x) for v in numbers(whole.results) for x in np.ravel(v)
   )
+
+
+class Late(np.ndarray):
+  """A metric that is still being computed when it is asked."""
+
+  def is_ready(self):
+    return False
+
+
+def test_metrics_that_come_together_are_progress_once():
+  """Else the first of many seems to have taken the time of all."""
+  said = []
+  watch = object.__new__(_train_watch.Watch)
+  watch.exp = types.SimpleNamespace(
+    seeds=types.SimpleNamespace(stack=lambda told: told),
+    run=types.SimpleNamespace(log_steps=100),
+  )
+  watch.logger = types.SimpleNamespace(
+    progress=lambda step, *_: said.append(step)
+  )
+  watch.total = 100
+  here, late = jnp.ones(2), np.ones(2).view(Late)
+  jax.block_until_ready(here)
+  watch.waiting = [
+    (step, 'joint', {'loss': loss})
+    for step, loss in enumerate([here, here, late, here, here, here], 1)
+  ]
+  watch.settle(but=1)
+  assert said == [2, 5]
+  assert [step for step, _, _ in watch.waiting] == [6]

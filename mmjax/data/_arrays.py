@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mmjax import base
-from mmjax.data import _fields, _labels, _memory, _npz
+from mmjax.data import _fields, _labels, _memory, _npz, _tokens
 
 
 def read(
@@ -17,6 +17,8 @@ def read(
   index: np.ndarray | None = None,
   is_ids: bool = False,
   max_len: int = 0,
+  tokenizer: str = '',
+  max_tokens: int = 128,
 ) -> _fields.Field:
   """Modality `name` of a file, with its companions, checked.
 
@@ -28,16 +30,21 @@ def read(
     index: i[N] into the rows of a pool.
     is_ids: whether it holds ids.
     max_len: frames after which it is cropped; 0 = never.
+    tokenizer: of texts, as `_tokens.load` takes it.
+    max_tokens: after which texts are cut.
   """
 
   def companion(suffix: str) -> np.ndarray | None:
     known = name + suffix in file.names
     return file.read(name + suffix, option) if known else None
 
+  values, lengths = file.read(name, option), companion('_len')
+  if values.dtype.kind == 'U' and values.ndim == 1 and lengths is None:
+    values, lengths = _ids(values, tokenizer, max_tokens)
   field = _fields.checked(
     name,
-    file.read(name, option),
-    companion('_len'),
+    values,
+    lengths,
     size=size,
     index=index,
     present=companion('_present'),
@@ -47,6 +54,18 @@ def read(
     raise ValueError(f'max_len={max_len} must be 0 (never crop) or more.')
   longest = min(field.longest, max_len or field.longest)
   return field._replace(longest=longest)
+
+
+def _ids(
+  texts: np.ndarray, tokenizer: str, max_tokens: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Texts as flat token ids i32[sum of lengths], and lengths i64[N].
+
+  A blank text has none, not even the tokenizer's special tokens.
+  """
+  ids_BT, mask_BT = _tokens.load(tokenizer, max_tokens)(texts.tolist())
+  mask_BT = mask_BT & (np.char.strip(texts) != '')[:, None]
+  return ids_BT[mask_BT], mask_BT.sum(1)
 
 
 def check_present(fields: Sequence[_fields.Field], part: np.ndarray) -> None:

@@ -84,7 +84,8 @@ def checked(
   if values.dtype.kind not in 'biuf' or values.ndim == 0:
     raise ValueError(
       f'{name!r} cannot be a modality: it is {values.dtype} {values.shape}, not '
-      'an array of numbers. Encode it first (text as token ids), or leave it out.'
+      'an array of numbers, or in a file one text (str) per row. Encode it '
+      'first (text as token ids), or leave it out.'
     )
   lengths = _lengths(name, values, lengths)
   count = len(values) if lengths is None else len(lengths)

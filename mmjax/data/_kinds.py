@@ -266,7 +266,6 @@ def text(tokenizer: str, max_tokens: int, count: int = 1) -> Kind:
 
   `tokenizer` is what `_tokens.load` takes, T its `max_tokens`.
   """
-  _at_least_one(max_tokens=max_tokens)
   encode_texts = _tokens.load(tokenizer, max_tokens)
 
   def encode(part: Part) -> list[np.ndarray]:

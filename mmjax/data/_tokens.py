@@ -14,8 +14,11 @@ def load(path: str, max_tokens: int) -> Callable[[Sequence[str]], base.Ragged]:
   `path` is '' for the bytes of UTF-8 as ids 1 to 256, without any special
   token; else a tokenizer.json, or a folder with one or with BERT's vocab.txt.
   The tokenizer's own special tokens are added, and kept when a text is cut.
-  Raises ValueError for a file that is missing or no tokenizer.
+  Raises ValueError for a file that is missing or no tokenizer, and max_tokens
+  below 1.
   """
+  if max_tokens < 1:
+    raise ValueError(f'max_tokens={max_tokens} must be at least 1.')
   return _bytes(max_tokens) if not path else _tokenizer(path, max_tokens)
 
 

@@ -6,6 +6,8 @@ one: flat values `<name>` [sum of lengths, ...] beside `<name>_len` [N]. It is
               f32 in 0..1, with a channel axis unless the last is 1, 3 or 4;
   ids         if named in `tokens`, or ragged integers without a feature axis:
               i32, as they are;
+  a text      if strings [N], in a file, named in `modalities`: token ids of
+              `tokenizer`, blank ones absent;
   numbers     otherwise: f32, standardised by the training part, per feature of
               the last axis; padding and absent examples do not count.
 An example lacks a modality where the optional `<name>_present` bool[N] says so,
@@ -83,6 +85,8 @@ def make(
   tokens: tuple[str, ...] = (),
   validation_fraction: float = 0.15,
   test_fraction: float = 0.2,
+  tokenizer: str = '',
+  max_tokens: int = 128,
   max_len: int = 0,
   standardize: bool = True,
   seed: int = 0,
@@ -102,6 +106,9 @@ def make(
     pairs: ((modality, field of i[N]), ..): modalities that are pools, and which
       entry of the pool each example has.
     tokens: fields that hold ids, not numbers.
+    tokenizer: of texts: '' for bytes as ids 1 to 256, else a tokenizer.json or
+      a folder with a published one.
+    max_tokens: after which texts are cut.
     validation_fraction: of the training part, if drawn.
     test_fraction: of all, if drawn.
     max_len: frames after which ragged modalities are cropped; 0 = never.
@@ -136,6 +143,8 @@ def make(
         index=pools.get(name),
         is_ids=name in tokens,
         max_len=max_len,
+        tokenizer=tokenizer,
+        max_tokens=max_tokens,
       )
       for name in modalities
     ]
