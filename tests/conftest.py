@@ -31,7 +31,7 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
-gc.set_threshold(100_000, 20, 20)  # JAX keeps millions of objects for good
+gc.set_threshold(100_000, 20, 20)
 
 # The same examples everywhere, so that a change is all that can turn a test;
 # --hypothesis-profile=default goes looking for others.
@@ -48,6 +48,17 @@ def shared() -> pathlib.Path:
   if not path.is_dir():
     pytest.skip('needs the reference data in ../shared, which is not here')
   return path
+
+
+def pytest_runtest_teardown(item, nextitem):
+  """What a file leaves behind is not looked through again.
+
+  JAX keeps millions of objects for good, and some libraries (statsmodels)
+  collect garbage at every call.
+  """
+  if nextitem is None or nextitem.path != item.path:
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure():
