@@ -31,7 +31,7 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
-gc.set_threshold(100_000, 20, 20)
+gc.set_threshold(100_000, 20, 20)  # most of what JAX keeps is no garbage
 
 # The same examples everywhere, so that a change is all that can turn a test;
 # --hypothesis-profile=default goes looking for others.

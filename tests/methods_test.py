@@ -163,7 +163,7 @@ def test_it_learns_with_one_compilation(method, phase):
 
 @each
 def test_a_step_is_the_same_program_whenever_it_is_traced(method, phase):
-  """Nothing outside state and batch goes into it, and nothing comes out."""
+  """It depends on nothing that changes between traces, and has no effects."""
   there = made_phase(method, phase)
   state, batch = jax.eval_shape(
     lambda: (init(method)(KEY), batch_of(method, phase, 0))

@@ -45,15 +45,9 @@ def folder() -> pathlib.Path:
 def encode(folder, texts):
   """As sentence-transformers does: mean over tokens, length one."""
   ids = _tokens.load(str(folder), 64)(texts)
-  module = bert.make(
-    width=384,
-    channels=384,
-    layers=6,
-    heads=12,
-    hidden=1536,
-    pool='mean',
-    normalize=True,
-  )
+  sizes = dict(transcripts_cmu_mosi.get_config('random').encoders.transcript)
+  del sizes['name']
+  module = bert.make(**sizes, width=384, normalize=True)
   valid_B = np.ones(len(texts), bool)
   variables = jax.eval_shape(
     lambda: module.init(jax.random.key(0), ids, valid_B, False)
@@ -86,7 +80,7 @@ def test_it_is_the_same_as_by_its_own_library(folder):
 
 
 def test_a_recipe_begins_with_its_weights(folder, tmp_path):
-  """Read for all seeds, left alone where they are frozen."""
+  """Read from the files, and left alone where they are frozen."""
   path = f'{tmp_path}/texts.npz'
   np.savez(
     path,
